@@ -1,0 +1,1 @@
+"""Move a patient's whole record to the provider giving a second opinion."""

@@ -1,0 +1,1 @@
+"""Ways in: parse, hand over, show. No rule of the field lives here."""

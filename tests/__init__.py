@@ -1,0 +1,1 @@
+"""The tests: rules, whole journeys, counterparties, doors and the house itself."""
