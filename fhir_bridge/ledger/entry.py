@@ -256,20 +256,20 @@ def decode_entry(leaf: bytes) -> Entry:
         AlteredLog: Not an entry of version 1, or not in its one written form.
     """
     if len(leaf) > LEAF_BYTES_MAX:
-        raise AlteredLog(f"is longer than {LEAF_BYTES_MAX} bytes")
+        raise AlteredLog(f"it is longer than {LEAF_BYTES_MAX} bytes")
     try:
         entry = _decoder.decode(leaf)
         datetime.fromisoformat(entry.t)
     except msgspec.ValidationError as error:
-        raise AlteredLog(f"is not as version 1 demands at {_member(error)}") from error
+        raise AlteredLog(f"it is not as version 1 demands at {_member(error)}") from error
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise AlteredLog("is not JSON") from error
+        raise AlteredLog("it is not JSON") from error
     except ValueError as error:
-        raise AlteredLog("has a time that does not exist") from error
+        raise AlteredLog("it has a time that does not exist") from error
     if _encoder.encode(entry) != leaf:
-        raise AlteredLog("is not in its one written form")
+        raise AlteredLog("it is not in its one written form")
     if (entry.transfer is None) != (entry.seq is None):
-        raise AlteredLog("has one of transfer and seq without the other")
+        raise AlteredLog("it has one of transfer and seq without the other")
     return entry
 
 

@@ -1,0 +1,29 @@
+"""
+The bridge's own memory: the signed log, and where each transfer stands.
+
+It holds references, decisions, digests under erasable keys, and what was
+asked, sealed. It must never hold clinical content. Everything that the log
+promises rests on one rule: what was acknowledged is on the disk and under a
+signed checkpoint; what cannot be written stops the bridge.
+"""
+
+from __future__ import annotations
+
+from fhir_bridge.store.log import Appended
+from fhir_bridge.store.manifests import LineRow
+from fhir_bridge.store.opening import Store
+from fhir_bridge.store.pairings import NewPairing, Pairing
+from fhir_bridge.store.rulings import Ruling
+from fhir_bridge.store.transfers import TransferRow
+from fhir_bridge.store.verification import Verified
+
+__all__ = [
+    "Appended",
+    "LineRow",
+    "NewPairing",
+    "Pairing",
+    "Ruling",
+    "Store",
+    "TransferRow",
+    "Verified",
+]

@@ -1,0 +1,156 @@
+"""
+The tables. SQLite now, PostgreSQL later: nothing here that only one of them has.
+
+The log's tables follow the design of the C2SP tiled log (entries, bodies,
+checkpoints, one head). Hash tiles are not kept yet: they follow from the rows.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    Column,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Table,
+    Text,
+)
+
+metadata = MetaData()
+
+Count = BigInteger().with_variant(Integer(), "sqlite")
+"""64 bits on both: SQLite's strict tables know INTEGER only, and it has 64."""
+
+entry = Table(
+    "audit_entry",
+    metadata,
+    Column("idx", Count, primary_key=True, autoincrement=False),
+    Column("event_id", Text, nullable=False, unique=True),
+    Column("transfer", Text),
+    Column("leaf", LargeBinary, nullable=False),
+    sqlite_strict=True,
+)
+Index("audit_entry_of_transfer", entry.c.transfer)
+
+body = Table(
+    "audit_body",
+    metadata,
+    Column("idx", Count, primary_key=True, autoincrement=False),
+    Column("salt", LargeBinary, nullable=False),
+    Column("body", LargeBinary, nullable=False),
+    sqlite_strict=True,
+)
+
+checkpoint = Table(
+    "audit_checkpoint",
+    metadata,
+    Column("n", Count, primary_key=True, autoincrement=False),
+    Column("size", Count, nullable=False, unique=True),
+    Column("at", Text, nullable=False),
+    Column("note", Text, nullable=False),
+    sqlite_strict=True,
+)
+
+head = Table(
+    "audit_head",
+    metadata,
+    Column("id", Integer, CheckConstraint("id = 1"), primary_key=True, autoincrement=False),
+    Column("log", Text, nullable=False),
+    Column("size", Count, nullable=False),
+    Column("checkpoints", Count, nullable=False),
+    Column("frontier", LargeBinary, nullable=False),
+    Column("at", Text, nullable=False),
+    Column("behind", Integer, nullable=False),
+    sqlite_strict=True,
+)
+
+transfer = Table(
+    "transfer",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("key", Text, nullable=False, unique=True),
+    Column("attempt", Integer, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("source", Text, nullable=False),
+    Column("destination", Text, nullable=False),
+    Column("created", Text, nullable=False),
+    Column("updated", Text, nullable=False),
+    Column("manifest", Integer, nullable=False),
+    Column("request", LargeBinary),
+    Column("transfer_key", LargeBinary),
+    sqlite_strict=True,
+)
+
+line = Table(
+    "manifest_line",
+    metadata,
+    Column("transfer", Text, ForeignKey("transfer.id"), primary_key=True),
+    Column("number", Integer, primary_key=True),
+    Column("ref", Text, primary_key=True),
+    Column("kind", Text),
+    Column("decision", Text, nullable=False),
+    Column("rule", Text, nullable=False),
+    Column("sentence", Text, nullable=False),
+    Column("mac", Text, nullable=False),
+    Column("size_bytes", Count, nullable=False),
+    Column("attachment", Integer, nullable=False),
+    Column("consent", Text),
+    Column("consent_version", Text),
+    Column("provision", Text),
+    Column("bundle", Integer, nullable=False),
+    Column("destination", Text),
+    Column("outcome", Text),
+    Column("paths", Text, nullable=False),
+    Column("severed", Text, nullable=False),
+    Column("documents", Text, nullable=False),
+    sqlite_strict=True,
+)
+
+gap = Table(
+    "manifest_gap",
+    metadata,
+    Column("transfer", Text, ForeignKey("transfer.id"), primary_key=True),
+    Column("number", Integer, primary_key=True),
+    Column("position", Integer, primary_key=True),
+    Column("ref", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("sentence", Text, nullable=False),
+    Column("place", Text, nullable=False),
+    Column("referrer", Text),
+    Column("accepted", Integer, nullable=False),
+    sqlite_strict=True,
+)
+
+ruling = Table(
+    "ruling",
+    metadata,
+    Column("transfer", Text, ForeignKey("transfer.id"), primary_key=True),
+    Column("ref", Text, primary_key=True),
+    Column("word", Text, nullable=False),
+    Column("mac", Text),
+    sqlite_strict=True,
+)
+
+patient_key = Table(
+    "patient_key",
+    metadata,
+    Column("tag", Text, primary_key=True),
+    Column("key", LargeBinary, nullable=False),
+    sqlite_strict=True,
+)
+
+pairing = Table(
+    "pairing",
+    metadata,
+    Column("destination", Text, primary_key=True),
+    Column("ref", Text, primary_key=True),
+    Column("source", Text, nullable=False),
+    Column("salt", LargeBinary, nullable=False),
+    Column("mac", Text, nullable=False),
+    Column("etag", Text),
+    sqlite_strict=True,
+)

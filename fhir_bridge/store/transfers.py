@@ -1,0 +1,202 @@
+"""
+Where each transfer stands, and what was asked, sealed.
+
+A transfer's key is 32 random bytes: digests are stored and printed only under
+it, so that erasing it leaves numbers that say nothing.
+"""
+
+from __future__ import annotations
+
+import os
+import uuid
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, Row, Select, delete, insert, select, update
+
+from fhir_bridge.errors import Refused, SettingsError
+from fhir_bridge.ledger import Event, NewEntry, event_id, timestamp, transfer_urn
+from fhir_bridge.store import schema
+from fhir_bridge.store.log import Log
+from fhir_bridge.store.subjects import pseudonym
+
+_KEY_BYTES = 32
+
+_COLUMNS = tuple(c for c in schema.transfer.c if c.name not in {"request", "transfer_key"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TransferRow:
+    """Where a transfer stands."""
+
+    id: str
+    """A random UUID."""
+    key: str
+    """What makes two requests the same transfer: 64 hexadecimal digits."""
+    attempt: int
+    state: str
+    source: str
+    """Alias of the server, else its host."""
+    destination: str
+    created: str
+    """UTC, as in the log."""
+    updated: str
+    manifest: int
+    """Number of the last manifest; 0 while there is none."""
+
+
+class Transfers(Log):
+    """Transfers, beside the log that says what they did."""
+
+    def create_transfer(
+        self, *, key: str, state: str, source: str, destination: str, request: bytes
+    ) -> TransferRow:
+        """
+        Remember a new transfer, or return the one that has this key already.
+
+        Args:
+            key: `transfer.referral_key`.
+            state: A word of `transfer.State`.
+            source: Alias of the server, else its host.
+            destination: Alias of the server, else its host.
+            request: What was asked. Kept sealed only.
+        """
+        now = timestamp(self._clock.now())
+        id_ = str(uuid.uuid4())
+        row = {
+            "id": id_,
+            "key": key,
+            "attempt": 1,
+            "state": state,
+            "source": source,
+            "destination": destination,
+            "created": now,
+            "updated": now,
+            "manifest": 0,
+            "request": self._seal.close(f"request/{id_}", request),
+            "transfer_key": self._seal.close(f"transfer-key/{id_}", os.urandom(_KEY_BYTES)),
+        }
+        same = select(*_COLUMNS).where(schema.transfer.c.key == key)
+        with self._database.writing() as connection:
+            found = connection.execute(same).one_or_none()
+            if found is None:
+                connection.execute(insert(schema.transfer), row)
+                found = connection.execute(same).one()
+        return _transfer(found)
+
+    def find_by_key(self, key: str) -> TransferRow | None:
+        """Return the transfer of a referral key; None when it is new."""
+        with self._database.reading() as connection:
+            rows = connection.execute(select(*_COLUMNS).where(schema.transfer.c.key == key))
+            found = rows.one_or_none()
+        return None if found is None else _transfer(found)
+
+    def read_transfer(self, transfer: str) -> TransferRow:
+        """
+        Return a transfer.
+
+        Raises:
+            SettingsError: There is none with this id.
+        """
+        with self._database.reading() as connection:
+            return _transfer(_one(connection, transfer, select(*_COLUMNS)))
+
+    def transfers(self) -> tuple[TransferRow, ...]:
+        """Return all transfers, oldest first."""
+        rows = select(*_COLUMNS).order_by(schema.transfer.c.created, schema.transfer.c.id)
+        with self._database.reading() as connection:
+            return tuple(map(_transfer, connection.execute(rows)))
+
+    def set_state(self, transfer: str, state: str, *, attempt: int | None = None) -> None:
+        """
+        Write down where a transfer stands.
+
+        Args:
+            transfer: Its id.
+            state: A word of `transfer.State`.
+            attempt: Its new attempt; None leaves it.
+        """
+        changes: dict[str, Any] = {"state": state, "updated": timestamp(self._clock.now())}
+        if attempt is not None:
+            changes["attempt"] = attempt
+        with self._database.writing() as connection:
+            _one(connection, transfer, select(schema.transfer.c.id))
+            connection.execute(
+                update(schema.transfer).where(schema.transfer.c.id == transfer), changes
+            )
+
+    def request(self, transfer: str) -> bytes:
+        """
+        Return what was asked, as `create_transfer` was given it.
+
+        Raises:
+            Refused: It was erased.
+            SettingsError: There is no such transfer.
+        """
+        return self._unsealed(transfer, "request", schema.transfer.c.request)
+
+    def transfer_key(self, transfer: str) -> bytes:
+        """
+        Return the key that a transfer's digests are stored and printed under: 32 bytes.
+
+        Raises:
+            Refused: It was erased.
+            SettingsError: There is no such transfer.
+        """
+        return self._unsealed(transfer, "transfer-key", schema.transfer.c.transfer_key)
+
+    def subject(self, patient: str, transfer: str) -> str:
+        """
+        Return what entries of a transfer name the patient by.
+
+        Args:
+            patient: Identity of the source and reference, ``<identity>/Patient/1``.
+            transfer: The transfer's id.
+
+        Returns:
+            ``hmac-sha256:`` and 64 digits. Without the patient's key, which can
+            be erased, entries of two transfers cannot be tied together.
+        """
+        with self._database.writing() as connection:
+            return pseudonym(connection, self._seal, patient, transfer)
+
+    def erase(self, transfer: str, *, actor: str) -> None:
+        """
+        Erase what a transfer can be read by: its request, its key, what was said.
+
+        The log keeps its entries and still verifies.
+
+        Args:
+            transfer: Its id.
+            actor: Who erases, as the log names actors.
+        """
+        done = NewEntry(type=Event.ERASURE_DONE, actor=actor, transfer=transfer)
+        said = select(schema.entry.c.idx).where(schema.entry.c.transfer == transfer_urn(transfer))
+        with self._database.writing() as connection:
+            _one(connection, transfer, select(schema.transfer.c.id))
+            connection.execute(delete(schema.body).where(schema.body.c.idx.in_(said)))
+            connection.execute(
+                update(schema.transfer).where(schema.transfer.c.id == transfer),
+                {"request": None, "transfer_key": None},
+            )
+            appended = self._append(connection, [done], event_id(transfer, "erase"))
+        self._signed = appended.checkpoint
+        self._database.forget()
+
+    def _unsealed(self, transfer: str, purpose: str, column: Any) -> bytes:
+        with self._database.reading() as connection:
+            sealed = _one(connection, transfer, select(column))[0]
+        if sealed is None:
+            raise Refused(f"what was asked in transfer {transfer} was erased: ask anew, with --new")
+        return self._seal.open(f"{purpose}/{transfer}", sealed)
+
+
+def _one(connection: Connection, transfer: str, columns: Select[Any]) -> Row[Any]:
+    found = connection.execute(columns.where(schema.transfer.c.id == transfer)).one_or_none()
+    if found is None:
+        raise SettingsError(f"the store knows no transfer {transfer}")
+    return found
+
+
+def _transfer(row: Row[Any]) -> TransferRow:
+    return TransferRow(**row._asdict())
