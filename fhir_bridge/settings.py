@@ -1,0 +1,309 @@
+"""
+What the operator has written down: servers, the organisations behind them, rules.
+
+The file is `fhir-bridge.toml`. Which organisation is custodian or recipient at
+a server is settled here and not by the caller of a transfer, so that a Consent
+for one clinic can never be used to send to another's server. A secret stands
+in an environment variable or a file, never in the settings and never on the
+command line.
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from fhir_bridge.errors import SettingsError
+
+LOG_ORIGIN = "fhir-bridge.localhost"
+
+_SERVER_KEYS = {
+    "base",
+    "identity",
+    "organisations",
+    "timezone",
+    "insecure",
+    "allow_treatment",
+    "credential",
+}
+_LOOPBACK = {"127.0.0.1", "::1", "localhost"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Organisation:
+    """An organisation that is responsible for, or receives, records at a server."""
+
+    system: str
+    value: str
+    name: str = ""
+    address: str = ""
+
+    @property
+    def identifier(self) -> str:
+        """Return the identifier as ``system|value``."""
+        return f"{self.system}|{self.value}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Secret:
+    """Where a secret is to be found; it is read when it is needed."""
+
+    env: str | None = None
+    file: Path | None = None
+
+    def read(self, environ: Mapping[str, str]) -> str:
+        """
+        Return the secret.
+
+        Raises:
+            SettingsError: The variable is not set or the file cannot be read.
+        """
+        if self.env is not None:
+            if not (value := environ.get(self.env)):
+                raise SettingsError(f"environment variable {self.env} is not set")
+            return value
+        assert self.file is not None
+        try:
+            return self.file.read_text(encoding="utf-8").strip()
+        except OSError as error:
+            raise SettingsError(f"the secret file {self.file} cannot be read") from error
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CredentialSettings:
+    """How the bridge signs in at a server: ``none``, ``basic`` or ``bearer``."""
+
+    kind: str = "none"
+    user: str = ""
+    secret: Secret | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerSettings:
+    """One provider's server."""
+
+    name: str
+    """The alias; for a bare URL its host and port."""
+    base: str
+    identity: str
+    """What copies of its records are named after; stays when the address changes."""
+    organisations: tuple[Organisation, ...] = ()
+    timezone: ZoneInfo | None = None
+    insecure: bool = False
+    allow_treatment: bool = False
+    credential: CredentialSettings = field(default_factory=CredentialSettings)
+    registered: bool = True
+    """False for a bare URL, which is for trying out (rules of the house)."""
+
+    @property
+    def loopback(self) -> bool:
+        """Return whether the server is on this machine."""
+        return urlsplit(self.base).hostname in _LOOPBACK
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """Everything the operator has settled."""
+
+    store: Path
+    log_origin: str = LOG_ORIGIN
+    """Host in the audit log's name."""
+    servers: Mapping[str, ServerSettings] = field(default_factory=dict[str, ServerSettings])
+    accepted_policies: frozenset[str] = frozenset()
+    waive_paper: bool = False
+    sensitivity_answers: Mapping[str, bool] = field(default_factory=dict[str, bool])
+    part2_programs: frozenset[str] = frozenset()
+    """Organisation identifiers (``system|value``) of 42 CFR Part 2 programs."""
+
+    def server(self, name: str) -> ServerSettings:
+        """
+        Return the server that an alias or a base URL names.
+
+        Raises:
+            SettingsError: No such alias, or not a URL.
+        """
+        if name in self.servers:
+            return self.servers[name]
+        if "://" not in name:
+            known = ", ".join(sorted(self.servers)) or "none"
+            raise SettingsError(
+                f"{name} is neither a server of fhir-bridge.toml (known: {known}) nor a base URL"
+            )
+        return bare(name)
+
+
+def bare(base: str) -> ServerSettings:
+    """
+    Describe a server known only by its address, for trying out.
+
+    Raises:
+        SettingsError: Not an http or https URL with a host.
+    """
+    parts = _address(base)
+    base = base.rstrip("/")
+    return ServerSettings(name=parts, base=base, identity=base, registered=False)
+
+
+def default_store(environ: Mapping[str, str]) -> Path:
+    """Return ``$XDG_DATA_HOME/fhir-bridge``."""
+    home = environ.get("XDG_DATA_HOME") or str(Path.home() / ".local" / "share")
+    return Path(home) / "fhir-bridge"
+
+
+def load(path: Path | None, *, store: Path | None, environ: Mapping[str, str]) -> Settings:
+    """
+    Read the settings.
+
+    Args:
+        path: The file the operator named; None looks for `fhir-bridge.toml` in
+            the working directory and in ``$XDG_CONFIG_HOME/fhir-bridge``.
+        store: The store the operator named; it wins over the file.
+        environ: The environment.
+
+    Raises:
+        SettingsError: The named file is missing, or a setting is wrong. The
+            message names the setting.
+    """
+    found = _find(path, environ)
+    tree: dict[str, Any] = {}
+    if found is not None:
+        try:
+            tree = tomllib.loads(found.read_text(encoding="utf-8"))
+        except OSError as error:
+            raise SettingsError(f"the settings file {found} cannot be read") from error
+        except tomllib.TOMLDecodeError as error:
+            raise SettingsError(f"{found} is not TOML: {error}") from error
+    _refuse_unknown(tree, {"store", "log", "consent", "sensitivity", "servers"}, "")
+    consent = _table(tree, "consent")
+    _refuse_unknown(consent, {"policies", "waive_paper", "part2_programs"}, "consent.")
+    named = store or (Path(str(tree["store"])).expanduser() if "store" in tree else None)
+    return Settings(
+        store=named or default_store(environ),
+        log_origin=str(_table(tree, "log").get("origin", LOG_ORIGIN)),
+        servers={name: _server(name, value) for name, value in _table(tree, "servers").items()},
+        accepted_policies=frozenset(map(str, consent.get("policies", []))),
+        waive_paper=bool(consent.get("waive_paper", False)),
+        sensitivity_answers={k: bool(v) for k, v in _table(tree, "sensitivity").items()},
+        part2_programs=frozenset(map(str, consent.get("part2_programs", []))),
+    )
+
+
+def organisation(text: str) -> Organisation:
+    """
+    Read an organisation written as ``system|value``.
+
+    Raises:
+        SettingsError: There is no bar, or one side is empty.
+    """
+    system, _, value = text.partition("|")
+    if not (system and value):
+        raise SettingsError("an organisation is written SYSTEM|VALUE, e.g. urn:oid:1.2.3|4711")
+    return Organisation(system=system, value=value)
+
+
+def _find(path: Path | None, environ: Mapping[str, str]) -> Path | None:
+    if path is not None:
+        return path
+    home = environ.get("XDG_CONFIG_HOME") or str(Path.home() / ".config")
+    for place in (Path("fhir-bridge.toml"), Path(home) / "fhir-bridge" / "fhir-bridge.toml"):
+        if place.is_file():
+            return place
+    return None
+
+
+def _server(name: str, value: Any) -> ServerSettings:
+    where = f"servers.{name}"
+    if not isinstance(value, dict):
+        raise SettingsError(f"{where} must be a table")
+    _refuse_unknown(value, _SERVER_KEYS, f"{where}.")
+    base = str(value.get("base", "")).rstrip("/")
+    _address(base)
+    return ServerSettings(
+        name=name,
+        base=base,
+        identity=str(value.get("identity", base)).rstrip("/"),
+        organisations=tuple(
+            _organisation(where, entry) for entry in value.get("organisations", [])
+        ),
+        timezone=_timezone(where, value.get("timezone")),
+        insecure=bool(value.get("insecure", False)),
+        allow_treatment=bool(value.get("allow_treatment", False)),
+        credential=_credential(where, value.get("credential", {})),
+    )
+
+
+def _organisation(where: str, entry: Any) -> Organisation:
+    if not isinstance(entry, dict) or not isinstance(entry.get("identifier"), str):
+        raise SettingsError(f"{where}.organisations needs identifier = 'SYSTEM|VALUE' in each")
+    bare_one = organisation(entry["identifier"])
+    return Organisation(
+        system=bare_one.system,
+        value=bare_one.value,
+        name=str(entry.get("name", "")),
+        address=str(entry.get("address", "")),
+    )
+
+
+def _credential(where: str, entry: Any) -> CredentialSettings:
+    if not isinstance(entry, dict):
+        raise SettingsError(f"{where}.credential must be a table")
+    _refuse_unknown(entry, {"kind", "user", "secret_env", "secret_file"}, f"{where}.credential.")
+    kind = str(entry.get("kind", "none"))
+    if kind not in {"none", "basic", "bearer"}:
+        raise SettingsError(f"{where}.credential.kind is none, basic or bearer")
+    if kind == "none":
+        return CredentialSettings()
+    secret = Secret(
+        env=entry.get("secret_env"),
+        file=Path(entry["secret_file"]).expanduser() if "secret_file" in entry else None,
+    )
+    if (secret.env is None) == (secret.file is None):
+        raise SettingsError(f"{where}.credential needs one of secret_env and secret_file")
+    return CredentialSettings(kind=kind, user=str(entry.get("user", "")), secret=secret)
+
+
+def _timezone(where: str, name: Any) -> ZoneInfo | None:
+    if name is None:
+        return None
+    try:
+        return ZoneInfo(str(name))
+    except (ZoneInfoNotFoundError, ValueError) as error:
+        raise SettingsError(f"{where}.timezone is not a time zone, e.g. Europe/Zurich") from error
+
+
+def _address(base: str) -> str:
+    try:
+        parts = urlsplit(base)
+        port = parts.port
+    except ValueError as error:
+        raise SettingsError("the server's base is not a URL") from error
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
+        raise SettingsError("a server's base starts with https:// (or http:// on this machine)")
+    if parts.username is not None or parts.query or parts.fragment:
+        raise SettingsError("a server's base holds no user, no query and no fragment")
+    return f"{parts.hostname}:{port}" if port else parts.hostname
+
+
+def _table(tree: Mapping[str, Any], name: str) -> dict[str, Any]:
+    value = tree.get(name, {})
+    if not isinstance(value, dict):
+        raise SettingsError(f"{name} must be a table")
+    return value
+
+
+def _refuse_unknown(table: Mapping[str, Any], known: set[str], where: str) -> None:
+    if unknown := sorted(set(table) - known):
+        raise SettingsError(
+            f"unknown setting {where}{unknown[0]}; known: {', '.join(sorted(known))}"
+        )
+
+
+def environment() -> Mapping[str, str]:
+    """Return the process's environment: the only place that reads it."""
+    return os.environ
