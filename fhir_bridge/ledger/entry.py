@@ -292,8 +292,7 @@ def event_id(transfer: str, step: str, attempt: int = 1, phase: str = "") -> str
 
 def timestamp(moment: datetime) -> str:
     """Write a moment as the log does: UTC, milliseconds, ``Z``."""
-    utc = moment.astimezone(UTC)
-    return f"{utc:%Y-%m-%dT%H:%M:%S}.{utc.microsecond // 1000:03d}Z"
+    return moment.astimezone(UTC).isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"
 
 
 def transfer_urn(transfer: str) -> str:

@@ -144,11 +144,13 @@ class Signer:
 
     name: str
     private: Ed25519PrivateKey = field(repr=False)
+    verifier: VerifierKey = field(init=False)
+    """The public half."""
 
-    @property
-    def verifier(self) -> VerifierKey:
-        """Return the public half."""
-        return VerifierKey(self.name, self.private.public_key().public_bytes_raw())
+    def __post_init__(self) -> None:
+        """Work the public half out once."""
+        public = self.private.public_key().public_bytes_raw()
+        object.__setattr__(self, "verifier", VerifierKey(self.name, public))
 
     def sign(self, text: str) -> str:
         """

@@ -14,13 +14,11 @@ import base64
 import hashlib
 import os
 import uuid
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Row, func, insert, select, update
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy import Connection, Row, insert, select
 
 from fhir_bridge import lossless
 from fhir_bridge.errors import AlteredLog
@@ -39,7 +37,7 @@ from fhir_bridge.ledger import (
     timestamp,
     transfer_urn,
 )
-from fhir_bridge.store import schema
+from fhir_bridge.store import growth, schema
 from fhir_bridge.store.database import Opened, Part
 from fhir_bridge.store.verification import Verified, verify
 
@@ -47,6 +45,10 @@ BRIDGE = "svc:fhir-bridge"
 """The actor of what the bridge does by itself."""
 
 _SALT_BYTES = 32
+
+_CLOCK_WENT_BACK = NewEntry(
+    type=Event.INTEGRITY_ALARM, actor=BRIDGE, outcome="8", step="clock-went-back"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,16 +62,6 @@ class Appended:
     """Covers them."""
     note: str
     """The checkpoint with its signature."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Drafted:
-    entry: Entry
-    event_id: str
-    leaf: bytes
-    salt: bytes
-    body: bytes | None
-    """Sealed."""
 
 
 class Log(Part):
@@ -103,14 +95,16 @@ class Log(Part):
             AlteredLog: Its head is not what this key signed last.
         """
         with self._database.reading() as connection:
-            self._trusted(self._head(connection))
+            head = growth.read_head(connection)
+            self._trusted(head)
+            self._signed = self._open(head.note)
 
     def append(self, *entries: NewEntry, event_id: str) -> Appended:
         """
         Write acts down, in one commit with a signed checkpoint over them.
 
         Args:
-            entries: At least one; they get consecutive places.
+            entries: At least one, of one transfer; they get consecutive places.
             event_id: A UUID that names this append (`ledger.event_id`).
 
         Returns:
@@ -124,7 +118,7 @@ class Log(Part):
         """
         with self._database.writing() as connection:
             appended = self._append(connection, entries, event_id)
-        self._signed = appended.checkpoint
+        self._remember(appended)
         return appended
 
     def entries(self, transfer: str | None = None) -> Iterator[Entry]:
@@ -147,7 +141,7 @@ class Log(Part):
     def checkpoint(self) -> Checkpoint:
         """Return the last checkpoint, its signature verified."""
         with self._database.reading() as connection:
-            note = self._head(connection).note
+            note = growth.read_head(connection).note
         return self._open(note)
 
     def statement(self, idx: int) -> Any:
@@ -172,58 +166,43 @@ class Log(Part):
     ) -> Appended:
         """Extend the log inside a write transaction."""
         assert entries, "an append has entries"
-        ids = [event_id, *(_after(event_id, str(at)) for at in range(1, len(entries)))]
-        if found := self._already(connection, ids):
-            return found
-        head = self._head(connection)
+        transfer = entries[0].transfer
+        assert {new.transfer for new in entries} == {transfer}, "one append, one transfer"
+        urn = None if transfer is None else transfer_urn(transfer)
+        head = growth.read_head(connection, event_id=event_id, urn=urn)
+        if head.known is not None:
+            return self._already(connection, head.known, len(entries))
         frontier = self._trusted(head)
         now = timestamp(self._clock.now())
-        behind = now < head.at
-        work = list(zip(entries, ids, strict=True))
-        if behind and not head.behind:
-            # Once for each time the clock goes back, not for every entry until it catches up.
-            alarm = NewEntry(
-                type=Event.INTEGRITY_ALARM, actor=BRIDGE, outcome="8", step="clock-went-back"
-            )
-            work.insert(0, (alarm, _after(event_id, "clock-went-back")))
+        # Once for each time the clock goes back, not for every entry until it catches up.
+        alarms = [_CLOCK_WENT_BACK] if now < head.at and not head.behind else []
         t = max(now, head.at)
-        drafted = self._draft(connection, head, t, work)
+        drafted = self._draft([*alarms, *entries], event_id, head, t)
         for draft in drafted:
             frontier = frontier.appended(leaf_hash(draft.leaf))
         checkpoint = Checkpoint(origin=head.log, size=frontier.size, root=frontier.root())
         note = self._opened.signer.sign(str(checkpoint))
-        _write(connection, head, drafted, note, {"frontier": frontier, "t": t, "behind": behind})
-        mine = drafted[-len(entries) :]
-        return Appended(
-            first=mine[0].entry.idx,
-            entries=tuple(draft.entry for draft in mine),
-            checkpoint=checkpoint,
-            note=note,
+        grown = growth.Growth(
+            drafted=drafted, frontier=frontier, note=note, at=t, behind=now < head.at
         )
+        growth.write(connection, head, grown)
+        mine = tuple(draft.entry for draft in drafted[len(alarms) :])
+        return Appended(first=mine[0].idx, entries=mine, checkpoint=checkpoint, note=note)
 
-    def _head(self, connection: Connection) -> Row[Any]:
-        """Read the head with the checkpoint that must cover it; locks it where databases lock."""
-        note = (
-            select(schema.checkpoint.c.note)
-            .where(schema.checkpoint.c.size == schema.head.c.size)
-            .scalar_subquery()
-        )
-        rows = connection.execute(
-            select(schema.head, note.label("note")).with_for_update(of=schema.head)
-        ).all()
-        if len(rows) != 1:
-            raise AlteredLog("the log's head is missing or there are two: run audit verify-db")
-        return rows[0]
+    def _remember(self, appended: Appended) -> None:
+        """Remember, after the commit, what was signed last."""
+        if self._signed is None or appended.checkpoint.size > self._signed.size:
+            self._signed = appended.checkpoint
 
     def _trusted(self, head: Row[Any]) -> Frontier:
         """Return the tree to grow from, when it is the one that was signed last."""
         frontier = Frontier.of(head.size, head.frontier)
         if frontier is None:
             raise AlteredLog("the log's head was altered: run audit verify-db")
-        signed = Checkpoint(origin=self._opened.log, size=frontier.size, root=frontier.root())
-        if self._signed is not None and signed.size < self._signed.size:
+        found = Checkpoint(origin=self._opened.log, size=frontier.size, root=frontier.root())
+        if self._signed is not None and found.size < self._signed.size:
             raise AlteredLog("the log is shorter than it was: it was set back under the bridge")
-        if signed != self._signed and signed.size and signed != self._open(head.note):
+        if found != self._signed and found.size and found != self._open(head.note):
             raise AlteredLog("the log's head is not what was signed last: run audit verify-db")
         return frontier
 
@@ -233,45 +212,30 @@ class Log(Part):
             raise AlteredLog("a checkpoint of the log is missing: run audit verify-db")
         return Checkpoint.parse(self.verifier.open(note))
 
-    def _already(self, connection: Connection, ids: Sequence[str]) -> Appended | None:
-        """Return what an earlier append with these ids wrote."""
-        rows = select(schema.entry.c.leaf).where(schema.entry.c.event_id.in_(ids))
-        leaves = connection.execute(rows.order_by(schema.entry.c.idx)).scalars().all()
-        if not leaves:
-            return None
-        assert len(leaves) == len(ids), "an event id names the same acts each time"
+    def _already(self, connection: Connection, first: int, number: int) -> Appended:
+        """Return what an earlier append with this id wrote."""
+        leaves, note = growth.read_known(connection, first, number)
         entries = tuple(map(decode_entry, leaves))
-        covering = (
-            select(schema.checkpoint.c.note)
-            .where(schema.checkpoint.c.size > entries[-1].idx)
-            .order_by(schema.checkpoint.c.size)
-            .limit(1)
-        )
-        note = connection.execute(covering).scalar_one_or_none()
-        return Appended(
-            first=entries[0].idx, entries=entries, checkpoint=self._open(note), note=str(note)
-        )
+        assert len(entries) == number, "an event id names the same acts each time"
+        return Appended(first=first, entries=entries, checkpoint=self._open(note), note=str(note))
 
     def _draft(
-        self,
-        connection: Connection,
-        head: Row[Any],
-        t: str,
-        work: Sequence[tuple[NewEntry, str]],
-    ) -> list[_Drafted]:
-        """Give each act its place."""
-        numbers = _numbers(connection, {new.transfer for new, _ in work})
-        drafted = []
-        for idx, (new, event_id) in enumerate(work, start=head.size):
-            seq = None
-            if new.transfer is not None:
-                seq = numbers[new.transfer]
-                numbers[new.transfer] += 1
-            place = Place(log=head.log, idx=idx, t=t, seq=seq)
-            drafted.append(self._drafted(new, event_id, place))
+        self, acts: Sequence[NewEntry], event_id: str, head: Row[Any], t: str
+    ) -> list[growth.Drafted]:
+        """Give each act its place. The first act of the append bears its id, an alarm its own."""
+        drafted, seq, number = [], head.number, 0
+        for idx, act in enumerate(acts, start=head.size):
+            is_alarm = act is _CLOCK_WENT_BACK
+            name = "alarm" if is_alarm else str(number)
+            place = Place(log=head.log, idx=idx, t=t, seq=None if act.transfer is None else seq)
+            drafted.append(
+                self._drafted(act, event_id if name == "0" else _after(event_id, name), place)
+            )
+            if not is_alarm:
+                seq, number = seq + 1, number + 1
         return drafted
 
-    def _drafted(self, new: NewEntry, event_id: str, place: Place) -> _Drafted:
+    def _drafted(self, new: NewEntry, event_id: str, place: Place) -> growth.Drafted:
         salt, sealed, commitment = b"", None, None
         if new.statement is not None:
             said = lossless.canonical(dict(new.statement))
@@ -282,66 +246,8 @@ class Log(Part):
         entry = new.at(place, commitment)
         leaf = encode_entry(entry)
         assert decode_entry(leaf) == entry, "what is written must be what can be read"
-        return _Drafted(entry=entry, event_id=event_id, leaf=leaf, salt=salt, body=sealed)
+        return growth.Drafted(entry=entry, event_id=event_id, leaf=leaf, salt=salt, body=sealed)
 
 
 def _after(event_id: str, name: str) -> str:
     return str(uuid.uuid5(uuid.UUID(event_id), name))
-
-
-def _numbers(connection: Connection, transfers: set[str | None]) -> Counter[str]:
-    """Return how many entries each transfer has."""
-    numbers: Counter[str] = Counter()
-    for transfer in transfers - {None}:
-        assert transfer is not None
-        rows = select(func.count()).where(schema.entry.c.transfer == transfer_urn(transfer))
-        numbers[transfer] = connection.execute(rows).scalar_one()
-    return numbers
-
-
-def _write(
-    connection: Connection,
-    head: Row[Any],
-    drafted: Sequence[_Drafted],
-    note: str,
-    grown: dict[str, Any],
-) -> None:
-    """Write entries, bodies, checkpoint and head; the caller commits them together."""
-    frontier, t = grown["frontier"], grown["t"]
-    bodies = [
-        {"idx": draft.entry.idx, "salt": draft.salt, "body": draft.body}
-        for draft in drafted
-        if draft.body is not None
-    ]
-    try:
-        connection.execute(
-            insert(schema.entry),
-            [
-                {
-                    "idx": draft.entry.idx,
-                    "event_id": draft.event_id,
-                    "transfer": draft.entry.transfer,
-                    "leaf": draft.leaf,
-                }
-                for draft in drafted
-            ],
-        )
-        if bodies:
-            connection.execute(insert(schema.body), bodies)
-        connection.execute(
-            insert(schema.checkpoint),
-            {"n": head.checkpoints, "size": frontier.size, "at": t, "note": note},
-        )
-    except IntegrityError as error:
-        # The head says that these places are free. Someone set it back.
-        raise AlteredLog("the log holds rows beyond its head: run audit verify-db") from error
-    connection.execute(
-        update(schema.head).where(schema.head.c.size == head.size),
-        {
-            "size": frontier.size,
-            "checkpoints": head.checkpoints + 1,
-            "frontier": bytes(frontier),
-            "at": t,
-            "behind": int(grown["behind"]),
-        },
-    )

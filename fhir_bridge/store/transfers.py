@@ -180,7 +180,7 @@ class Transfers(Log):
                 {"request": None, "transfer_key": None},
             )
             appended = self._append(connection, [done], event_id(transfer, "erase"))
-        self._signed = appended.checkpoint
+        self._remember(appended)
         self._database.forget()
 
     def _unsealed(self, transfer: str, purpose: str, column: Any) -> bytes:
