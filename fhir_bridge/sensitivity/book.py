@@ -42,8 +42,9 @@ class SensitivityBook:
         self._reader = Reader(tables, programs)
         self._main: dict[str, str] = rules["main_elements"]
         self._plain_mains = frozenset(rules["plain_mains"]["types"])
+        self._plain = frozenset(rules["plain_strings"]["names"])
         self._repeated = frozenset(_REPEATED)
-        self._memory: dict[tuple[str, bytes], Findings | None] = {}
+        self._memory: dict[tuple[str, bytes], Findings] = {}
 
     @classmethod
     def load(
@@ -81,18 +82,21 @@ class SensitivityBook:
         Source:
             README of the sensitivity codes, rules 1-5, 8-13.
         """
+        type_ = content.get("resourceType")
         found = Findings()
-        main = self._main.get(str(content.get("resourceType")))
+        walk = self._reader.walk(content, found)
+        main = self._main.get(type_) if isinstance(type_, str) else None
         standing: Standing | None = None
-        known = self._repeated
+        plain, repeated = self._plain, self._repeated
         for name, value in content.items():
-            if name in known:
+            if name in repeated:
                 part = self._remembered(name, value)
                 if name == main:
-                    standing = part.standing if part else Standing.ORDINARY
-                if part is not None:
+                    standing = part.standing
+                if not part.silent:
                     found.merge(part)
-        self._reader.resource(content, found, skip=known)
+            elif not (name in plain and isinstance(value, str)):
+                walk.root(name, value)
         self._within(content, found)
         return self._judge(content, found, standing)
 
@@ -119,18 +123,16 @@ class SensitivityBook:
         """
         return rise(graph, resolve)
 
-    def _remembered(self, name: str, value: Any) -> Findings | None:
-        """Read an element that many records share; None when it is ordinary and says nothing."""
+    def _remembered(self, name: str, value: Any) -> Findings:
+        """Read an element that many records share."""
         key = (name, _encode(value))
         try:
             return self._memory[key]
         except KeyError:
             if len(self._memory) >= _REMEMBERED:
                 self._memory.clear()
-            found = self._reader.element(name, value)
-            silent = found.silent and found.standing is Standing.ORDINARY
-            part = self._memory[key] = None if silent else found
-            return part
+            found = self._memory[key] = self._reader.element(name, value)
+            return found
 
     def _within(self, content: Json, found: Findings) -> None:
         """Members that lie inside the record were read with it; a missing one is named."""

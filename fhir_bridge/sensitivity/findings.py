@@ -9,7 +9,7 @@ from fhir_bridge.sensitivity.tables import Standing
 class Findings:
     """Collected while a resource, or one element of it, is read."""
 
-    __slots__ = ("blocks", "carried", "labels", "members", "parts", "standing", "voices")
+    __slots__ = ("blocks", "carried", "labels", "members", "parts", "silent", "standing", "voices")
 
     def __init__(self) -> None:
         """Start with nothing found."""
@@ -26,6 +26,8 @@ class Findings:
         """References to who or where it comes from."""
         self.standing: Standing | None = None
         """The least proving of the concepts read; None when there was none."""
+        self.silent = False
+        """Set when reading is over and merging would change nothing."""
 
     def see(self, standing: Standing) -> None:
         """Take note of one concept."""
@@ -46,9 +48,8 @@ class Findings:
         self.voices += other.voices
         self.carried.merge(other.carried)
 
-    @property
-    def silent(self) -> bool:
-        """Tell whether merging would change nothing."""
-        return self.carried.silent and not (
-            self.labels or self.blocks or self.members or self.parts or self.voices
-        )
+    def close(self) -> Findings:
+        """Note that reading is over, so that merging nothing costs nothing."""
+        lists = (self.labels, self.blocks, self.members, self.parts, self.voices)
+        self.silent = self.carried.silent and not any(lists)
+        return self

@@ -7,7 +7,7 @@ What the reader does not know counts against a computed N, never for it.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any
 
 from fhir_bridge.codes import mapping
@@ -21,6 +21,9 @@ _CODING = frozenset(
     {"id", "extension", "system", "version", "code", "display", "userSelected"},
 )
 _TEXT_ONLY = frozenset({"id", "extension", "text"})
+_UNITS = "http://unitsofmeasure.org"
+"""Nearly every value has it: an ordinary administrative system, asked for no more."""
+
 _BACKBONE = frozenset({"referenceRange"})
 """Elements that look like a concept with a text only, and are none."""
 
@@ -34,6 +37,8 @@ _MEMBERS = {
     "List": frozenset({"item"}),
 }
 """Elements that say what a record contains or shows, by type (rule 6)."""
+
+_NO_MEMBERS: frozenset[str] = frozenset()
 
 _PARTS = frozenset({"result", "hasMember"})
 """Members for which the record speaks (rule 7)."""
@@ -73,29 +78,25 @@ class Reader:
         self._word = re.compile(rf"\b(?:{stems})", re.IGNORECASE).search
         self._programs = frozenset(self._program(program) for program in programs)
 
-    def resource(self, content: Json, found: Findings, *, skip: frozenset[str]) -> None:
+    def walk(self, content: Json, found: Findings) -> Walk:
         """
-        Read one resource, contained ones with it.
+        Begin to read one resource.
 
         Args:
             content: As received. Untrusted.
             found: Receives what is found.
-            skip: Elements that the caller has read.
         """
         type_ = content.get("resourceType")
-        members = _MEMBERS.get(type_, frozenset()) if isinstance(type_, str) else frozenset()
         if self._programs and f"{type_}/{content.get('id')}" in self._programs:
             found.carried.policies.add(PART_2)
-        walk = _Walk(self, found, members)
-        for name, value in content.items():
-            if name not in skip:
-                walk.root(name, value)
+        members = _MEMBERS.get(type_, _NO_MEMBERS) if isinstance(type_, str) else _NO_MEMBERS
+        return Walk(self, found, members)
 
     def element(self, name: str, value: Any) -> Findings:
         """Read one element that stands for itself."""
         found = Findings()
-        _Walk(self, found, frozenset()).value(name, value)
-        return found
+        Walk(self, found, _NO_MEMBERS).value(name, value)
+        return found.close()
 
     def concept(self, name: str, codings: list[Any], text: Any, found: Findings) -> None:
         """
@@ -181,30 +182,34 @@ class Reader:
         return f"{self._name(system)}|{value.strip()}" if bar else program
 
 
-class _Walk:
+class Walk:
     """One walk through one resource."""
 
     __slots__ = ("_found", "_members", "_reader")
 
     def __init__(self, reader: Reader, found: Findings, members: frozenset[str]) -> None:
+        """Keep what to read with and where findings go."""
         self._reader = reader
         self._found = found
         self._members = members
 
     def root(self, name: str, value: Any) -> None:
         """Read an element of the resource itself."""
-        special: dict[str, Callable[[Any], None]] = {
-            "meta": self._meta,
-            "contained": self._contained,
-            "text": self._narrative,
-            "securityLabel": self._security_label,
-            "confidentiality": self._composition_confidentiality,
-        }
-        read = special.get(name)
-        if read is None or (name == "text" and not isinstance(value, dict)):
-            self.value(name, value)
+        if isinstance(value, dict):
+            if name == "meta":
+                self._meta(value)
+            elif name == "text":
+                self._narrative(value)
+            else:
+                self._object(name, value)
+        elif name == "contained":
+            self._contained(value)
+        elif name == "securityLabel":
+            self._security_label(value)
+        elif name == "confidentiality":
+            self._composition_confidentiality(value)
         else:
-            read(value)
+            self.value(name, value)
 
     def value(self, name: str, value: Any) -> None:
         """Read the value of an element: a string, an object or a list of them."""
@@ -217,11 +222,13 @@ class _Walk:
                 self.value(name, item)
 
     def _object(self, name: str, value: Json) -> None:
-        if name in {"extension", "modifierExtension"}:
+        if "reference" in value:
+            self._reference(name, value)
+        elif name in {"extension", "modifierExtension"}:
             self._extension(name, value)
         elif _is_concept(name, value) and not self._reader.is_free(name):
             self._concept(name, value)
-        elif "reference" in value or name in self._members:
+        elif name in self._members:
             self._reference(name, value)
         elif "code" in value and value.keys() <= _CODING:
             self._reader.concept(name, [value], None, self._found)
@@ -238,7 +245,7 @@ class _Walk:
         if isinstance(system, str) and isinstance(text, str):
             self._reader.identifier(system, text, self._found)
             self._identifier_type(value)
-        elif isinstance(system, str) and isinstance(value.get("code"), str):
+        elif isinstance(system, str) and system != _UNITS and "code" in value:
             self._reader.concept(name, [value], None, self._found)
         self._rest(value)
 
@@ -270,7 +277,8 @@ class _Walk:
                     self._found.parts.append(reference)
         elif isinstance(reference, str) and name in _VOICES:
             self._reader.voice(reference, self._found)
-        self._rest(value)
+        if len(value) > 1:
+            self._rest(value)
 
     def _extension(self, name: str, value: Json) -> None:
         url = value.get("url")
@@ -294,10 +302,10 @@ class _Walk:
             if not (is_identifier and name == "type"):
                 self.value(name, inner)
 
-    def _meta(self, value: Any) -> None:
-        security = value.get("security", []) if isinstance(value, dict) else None
-        for coding in self._labels(security):
-            self._label([coding])
+    def _meta(self, value: Json) -> None:
+        if "security" in value:
+            for coding in self._labels(value["security"]):
+                self._label([coding])
 
     def _security_label(self, value: Any) -> None:
         for concept in self._labels(value):
@@ -330,7 +338,9 @@ class _Walk:
     def _contained(self, value: Any) -> None:
         for resource in value if isinstance(value, list) else ():
             if isinstance(resource, dict):
-                self._reader.resource(resource, self._found, skip=frozenset())
+                walk = self._reader.walk(resource, self._found)
+                for name, inner in resource.items():
+                    walk.root(name, inner)
 
 
 def _is_concept(name: str, value: Json) -> bool:

@@ -76,21 +76,20 @@ class _State:
 
     def take(self, source: _State, came_from: RecordRef, *, whole: bool) -> bool:
         """Take the labels of another record; tell whether that changed anything."""
-        before = (self.confidentiality, self.sensitivities, self.policies, self.unknown)
+        before = self._level()
         self._explain(sorted(source.sensitivities - self.sensitivities), came_from)
         self._explain(sorted(source.policies - self.policies), came_from)
+        if source.unknown and not self.unknown:
+            self._explain(["label that is not understood"], came_from)
         self.sensitivities |= source.sensitivities
         self.policies |= source.policies
         self.unknown |= source.unknown
         if whole and source.confidentiality in _RESTRICTED:
             self.confidentiality = highest(self.confidentiality, source.confidentiality)
-        changed = before != (
-            self.confidentiality,
-            self.sensitivities,
-            self.policies,
-            self.unknown,
-        )
-        return self.lose_normal() or changed if changed else False
+        changed = before != self._level()
+        if changed:
+            self.normal = False
+        return changed
 
     def take_program(self, came_from: RecordRef) -> bool:
         """Take the mark of a Part 2 program."""
@@ -98,15 +97,18 @@ class _State:
             return False
         self.policies |= {PART_2}
         self._explain([PART_2], came_from)
-        self.lose_normal()
+        self.normal = False
         return True
 
-    def lose_normal(self, reason: str | None = None) -> bool:
+    def lose_normal(self, reason: str) -> bool:
         """Take a computed N away; tell whether there was one."""
         had, self.normal = self.normal, False
-        if had and reason:
+        if had:
             self.reasons.append(f"not computed N, {reason}")
         return had
+
+    def _level(self) -> tuple[object, ...]:
+        return self.confidentiality, self.sensitivities, self.policies, self.unknown
 
     def _explain(self, labels: Iterable[str], came_from: RecordRef) -> None:
         self.reasons += [f"{label}: {came_from}" for label in labels]
