@@ -77,6 +77,11 @@ class Log(Part):
         """Return the public key that the log is verified with."""
         return self._opened.signer.verifier
 
+    @property
+    def log(self) -> str:
+        """Return the log's name."""
+        return self._opened.log
+
     def begin(self) -> None:
         """Write the first entry of a log that has none."""
         first = NewEntry(type=Event.LOG_OPENED, actor=BRIDGE)
