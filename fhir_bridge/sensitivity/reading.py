@@ -7,8 +7,8 @@ What the reader does not know counts against a computed N, never for it.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, ClassVar
 
 from fhir_bridge.codes import mapping
 from fhir_bridge.records import Json
@@ -147,7 +147,7 @@ class Reader:
 
     def is_plain_extension(self, url: Any) -> bool:
         """Tell whether an extension is known to say nothing of its own."""
-        return url in self._extensions
+        return isinstance(url, str) and url in self._extensions
 
     def identifier(self, system: str, value: str, found: Findings) -> None:
         """Recognise the operator's Part 2 programs (rule 5)."""
@@ -195,21 +195,11 @@ class Walk:
 
     def root(self, name: str, value: Any) -> None:
         """Read an element of the resource itself."""
-        if isinstance(value, dict):
-            if name == "meta":
-                self._meta(value)
-            elif name == "text":
-                self._narrative(value)
-            else:
-                self._object(name, value)
-        elif name == "contained":
-            self._contained(value)
-        elif name == "securityLabel":
-            self._security_label(value)
-        elif name == "confidentiality":
-            self._composition_confidentiality(value)
-        else:
+        read = self.OF_A_RESOURCE.get(name)
+        if read is None:
             self.value(name, value)
+        else:
+            read(self, value)
 
     def value(self, name: str, value: Any) -> None:
         """Read the value of an element: a string, an object or a list of them."""
@@ -302,8 +292,10 @@ class Walk:
             if not (is_identifier and name == "type"):
                 self.value(name, inner)
 
-    def _meta(self, value: Json) -> None:
-        if "security" in value:
+    def _meta(self, value: Any) -> None:
+        if not isinstance(value, dict):
+            self._found.carried.unknown = True
+        elif "security" in value:
             for coding in self._labels(value["security"]):
                 self._label([coding])
 
@@ -330,17 +322,27 @@ class Walk:
         if not any(understood):
             carried.unknown = True
 
-    def _narrative(self, value: Json) -> None:
-        if value.get("status") != "generated":
+    def _narrative(self, value: Any) -> None:
+        if not isinstance(value, dict) or value.get("status") != "generated":
             self._found.block("text", "narrative that is not generated")
-        self._reader.words("text", (value.get("div"),), self._found)
+        else:
+            self._reader.words("text", (value.get("div"),), self._found)
 
     def _contained(self, value: Any) -> None:
-        for resource in value if isinstance(value, list) else ():
+        for resource in value if isinstance(value, list) else [value]:
             if isinstance(resource, dict):
                 walk = self._reader.walk(resource, self._found)
                 for name, inner in resource.items():
                     walk.root(name, inner)
+
+    OF_A_RESOURCE: ClassVar[Mapping[str, Callable[[Walk, Any], None]]] = {
+        "meta": _meta,
+        "text": _narrative,
+        "contained": _contained,
+        "securityLabel": _security_label,
+        "confidentiality": _composition_confidentiality,
+    }
+    """Elements of a resource itself that are read in a way of their own."""
 
 
 def _is_concept(name: str, value: Json) -> bool:

@@ -171,12 +171,12 @@ class _Tide:
                 self._named_by.setdefault(voice, []).append(ref)
 
     def _spread(self, ref: RecordRef) -> None:
+        """Hand on what one record has come to; only records that are not normal get here."""
         state = self._state(ref)
         for above in self._above.get(ref, ()):
-            changed = self._state(above).take(state, ref, whole=True)
-            if changed:
+            if self._state(above).take(state, ref, whole=True):
                 self._waiting[above] = None
-            elif not state.normal:
+            else:
                 self._lose_normal(above, f"member {ref}")
         for below in self._below.get(ref, ()):
             if self._state(below).take(state, ref, whole=False):
