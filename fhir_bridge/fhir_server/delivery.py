@@ -1,0 +1,300 @@
+"""
+Storing at a destination, so that nothing is lost and nothing is stored twice.
+
+Every write is a PUT under an id that was settled before, so sending it again
+makes no second resource. Even so an answer that was lost is looked for before
+anything is sent again: what was stored is found there, not repeated.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from fhir_bridge import lossless
+from fhir_bridge.errors import BadRecord, Throttled, Unreachable
+from fhir_bridge.fhir_server.capabilities import Capabilities
+from fhir_bridge.fhir_server.chunks import (
+    AfterSend,
+    BeforeSend,
+    Chunk,
+    Stored,
+    Write,
+    chunks,
+    in_order,
+    singles,
+    transaction,
+)
+from fhir_bridge.fhir_server.outcome import Outcome, outcome_in, outcome_of, refusal
+from fhir_bridge.fhir_server.read import Reader, in_parallel, status_of
+from fhir_bridge.fhir_server.search import failed
+from fhir_bridge.records import RecordRef
+from fhir_bridge.wire import ONCE, Answer, AnswerLost, Wire, retry_after_seconds
+from fhir_bridge.wire.connection import FHIR_JSON
+
+_SECONDS, _SECONDS_PER_ENTRY, _SECONDS_MAX = 30.0, 0.010, 300.0
+_TRIES_MAX = 3
+_CONFLICTS_MAX = 6
+_CONFLICT_SECONDS = 0.1
+_FAULTS_IN_A_ROW_MAX = 3
+_MINIMAL = {"Prefer": "return=minimal"}
+_NO_TRANSACTIONS = {404, 405, 501}
+_CONFLICT = {409, 412}
+_LATER = {502, 503, 504}
+_PERMANENT = "HAPI-2223"
+"""HAPI 8.8.0 says 500 to data it will never take (seen 2026-11): asking again is no use."""
+
+Sent = Answer | Unreachable
+"""What came back: an answer, or that none came."""
+
+
+class Delivery:
+    """One round of writing to a destination."""
+
+    def __init__(
+        self,
+        wire: Wire,
+        capabilities: Capabilities,
+        reader: Reader,
+        before_send: BeforeSend,
+        after_send: AfterSend | None = None,
+    ) -> None:
+        """Begin with nothing sent."""
+        self._wire = wire
+        self._quirks = capabilities.quirks
+        self._transactions = capabilities.transaction
+        self._entry_limit = capabilities.entry_limit
+        self._reader = reader
+        self._before_send = before_send
+        self._after_send = after_send
+        self._stored: dict[RecordRef, Stored] = {}
+        self._faults_in_a_row = 0
+
+    def run(self, writes: Sequence[Write]) -> list[Stored]:
+        """
+        Send everything.
+
+        Returns:
+            What became of each, in the order given.
+
+        Raises:
+            DestinationUnreachable: Continue later; what was stored is found then.
+            Throttled: The destination wants to be left alone for longer.
+        """
+        waiting = list(reversed(self._cut(in_order(writes))))
+        while waiting:
+            window = self._window(waiting)
+            for chunk, sent in zip(window, self._send(window), strict=True):
+                waiting.extend(reversed(self._settle(chunk, sent)))
+        return [self._stored[one.ref] for one in writes]
+
+    def _cut(self, writes: Sequence[Write]) -> list[Chunk]:
+        if not self._transactions:
+            return list(singles(writes))
+        return list(
+            chunks(writes, entry_limit=self._entry_limit, byte_limit=self._quirks.byte_limit)
+        )
+
+    def _window(self, waiting: list[Chunk]) -> list[Chunk]:
+        """Take what can be sent now: single writes of one level go beside each other."""
+        window = [waiting.pop()]
+        while (
+            not self._transactions
+            and waiting
+            and len(window) < self._quirks.parallel
+            and waiting[-1].level == window[0].level
+            and len(waiting[-1].writes) == len(window[0].writes) == 1
+        ):
+            window.append(waiting.pop())
+        return window
+
+    def _send(self, window: Sequence[Chunk]) -> list[Sent]:
+        for chunk in window:
+            self._before_send(chunk.writes)
+        return in_parallel(self._quirks.parallel, self._request, window)
+
+    def _request(self, chunk: Chunk) -> Sent:
+        seconds = min(_SECONDS_MAX, _SECONDS + _SECONDS_PER_ENTRY * len(chunk.writes))
+        headers = {**_MINIMAL, **self._quirks.headers}
+        try:
+            if self._transactions and not chunk.alone:
+                return self._wire.request(
+                    "POST",
+                    "",
+                    body=transaction(chunk, self._wire.base),
+                    headers=headers,
+                    read_seconds=seconds,
+                    retry=ONCE,
+                )
+            one = chunk.writes[0]
+            if one.if_match:
+                headers["If-Match"] = f'W/"{one.if_match}"'
+            return self._wire.request(
+                "PUT",
+                one.ref,
+                body=one.body,
+                content_type=one.raw_content_type or FHIR_JSON,
+                headers=headers,
+                read_seconds=seconds,
+                retry=ONCE,
+            )
+        except Throttled:
+            raise
+        except Unreachable as error:
+            return error
+
+    def _settle(self, chunk: Chunk, sent: Sent) -> list[Chunk]:
+        """Note what is settled, and return what is to be sent again, in order."""
+        if isinstance(sent, Unreachable):
+            return self._lost(chunk, sent, None)
+        if sent.status < 300:  # noqa: PLR2004 - RFC 9110 15.3
+            return self._taken(chunk, sent)
+        if sent.status in _LATER:
+            return self._lost(chunk, failed(self._wire, sent), self._asked_to_wait(sent))
+        if sent.status == 429:  # noqa: PLR2004 - RFC 6585 4
+            self._wire.patience.wait(self._asked_to_wait(sent), chunk.tries + 1)
+            return [chunk.again()]
+        return self._said_no(chunk, sent, outcome_of(sent.body))
+
+    def _said_no(self, chunk: Chunk, sent: Answer, outcome: Outcome) -> list[Chunk]:
+        if sent.status in _CONFLICT:
+            return self._conflict(chunk, sent, outcome)
+        if len(chunk.writes) > 1 and (sent.status == 413 or outcome.too_large):  # noqa: PLR2004
+            return chunk.halves()
+        if self._transactions and not chunk.alone and sent.status in _NO_TRANSACTIONS:
+            self._transactions = False
+            return list(singles(chunk.writes))
+        if sent.status >= 500 and _PERMANENT not in outcome.codes and not chunk.tries:  # noqa: PLR2004
+            return self._lost(chunk, failed(self._wire, sent), None)
+        return self._narrow(chunk, sent, outcome)
+
+    def _narrow(self, chunk: Chunk, sent: Answer, outcome: Outcome) -> list[Chunk]:
+        """One of many is not taken: find it, so that the others are."""
+        if len(chunk.writes) == 1:
+            self._refuse(chunk.writes[0], sent, outcome)
+            return []
+        named = [one for at, one in enumerate(chunk.writes) if at in outcome.entries]
+        if named and len(named) < len(chunk.writes):
+            # What it names goes by itself, last: it may be named wrongly.
+            return [*chunk.without(one.ref for one in named), *(Chunk((one,)) for one in named)]
+        return chunk.halves()
+
+    def _refuse(self, one: Write, sent: Answer, outcome: Outcome) -> None:
+        if sent.status >= 500:  # noqa: PLR2004 - RFC 9110 15.6
+            self._faults_in_a_row += 1
+            if self._faults_in_a_row >= _FAULTS_IN_A_ROW_MAX:
+                raise failed(self._wire, sent)
+        error = refusal(self._wire.faults.who, one.ref, sent.status, outcome)
+        self._note([Stored(ref=one.ref, status="refused", error=error)])
+
+    def _lost(self, chunk: Chunk, error: Unreachable, asked: float | None) -> list[Chunk]:
+        """Look what is there before anything is sent again."""
+        left = self._look(chunk) if _may_be_done(error) else [chunk]
+        if not left:
+            return []
+        if chunk.tries + 1 >= _TRIES_MAX and len(left[0].writes) == 1:
+            raise error
+        self._wire.patience.wait(asked, chunk.tries + 1)
+        # A server may go on with what we gave up on, so it is looked for once more.
+        left = self._look(left[0]) if _may_be_done(error) else left
+        if not left:
+            return []
+        if chunk.tries:
+            return [half.again() for half in left[0].halves()]
+        return [left[0].again()]
+
+    def _look(self, chunk: Chunk) -> list[Chunk]:
+        """Note what is at the destination already; return the rest."""
+        there = self._reader.read_many(one.ref for one in chunk.writes)
+        done = []
+        for one in chunk.writes:
+            resource = there[one.ref]
+            if resource is not None and (one.if_match is None or resource.version != one.if_match):
+                status = "created" if one.if_match is None else "updated"
+                done.append(Stored(ref=one.ref, status=status, version=resource.version))
+        self._note(done)
+        return chunk.without(one.ref for one in done)
+
+    def _conflict(self, chunk: Chunk, sent: Answer, outcome: Outcome) -> list[Chunk]:
+        """Another writer was there at the same time, or a copy was changed there."""
+        there = self._reader.read_many(one.ref for one in chunk.writes if one.if_match)
+        changed = [
+            one
+            for one in chunk.writes
+            if one.if_match and (now := there[one.ref]) is not None and now.version != one.if_match
+        ]
+        for one in changed:
+            self._refuse(one, sent, outcome)
+        left = chunk.without(one.ref for one in changed)
+        if changed or not left:
+            return left
+        if chunk.tries + 1 >= _CONFLICTS_MAX:
+            return self._narrow(left[0], sent, outcome)
+        self._wire.patience.wait(_CONFLICT_SECONDS * 2**chunk.tries, chunk.tries + 1)
+        return [left[0].again()]
+
+    def _taken(self, chunk: Chunk, sent: Answer) -> list[Chunk]:
+        self._faults_in_a_row = 0
+        if not self._transactions or chunk.alone:
+            etag = sent.headers.get("etag")
+            self._note([_stored(chunk.writes[0], sent.status, etag, unchanged=False)])
+            return []
+        rows = _response_rows(sent, len(chunk.writes))
+        if rows is None:  # an answer that says nothing about what was done
+            return self._lost(chunk, self._wire.faults.lost(), None)
+        again: list[Write] = []
+        done: list[Stored] = []
+        for one, row in zip(chunk.writes, rows, strict=True):
+            status, outcome = status_of(row.get("status")), outcome_in(row.get("outcome"))
+            if 200 <= status < 300:  # noqa: PLR2004 - RFC 9110 15.3
+                done.append(_stored(one, status, row.get("etag"), unchanged=_no_change(row)))
+            elif status in {429, *_LATER, *_CONFLICT} and chunk.tries < _CONFLICTS_MAX:
+                again.append(one)
+            else:
+                error = refusal(self._wire.faults.who, one.ref, status, outcome)
+                done.append(Stored(ref=one.ref, status="refused", error=error))
+        self._note(done)
+        if not again:
+            return []
+        self._wire.patience.wait(None, chunk.tries + 1)
+        return [Chunk(tuple(again), chunk.tries + 1)]
+
+    def _note(self, rows: Sequence[Stored]) -> None:
+        self._stored.update((one.ref, one) for one in rows)
+        if rows and self._after_send is not None:
+            self._after_send(rows)
+
+    def _asked_to_wait(self, sent: Answer) -> float | None:
+        return retry_after_seconds(sent.headers, self._wire.clock.now())
+
+
+def _may_be_done(error: Unreachable) -> bool:
+    """Tell whether the destination may have done what no answer tells of."""
+    return isinstance(error, AnswerLost) or not str(error).endswith("running")
+
+
+def _response_rows(sent: Answer, expected: int) -> list[dict[str, Any]] | None:
+    try:
+        content = lossless.decode(sent.body)
+    except BadRecord:
+        return None
+    rows = content.get("entry") if isinstance(content, dict) else None
+    if not isinstance(rows, list) or len(rows) != expected:
+        return None
+    found = [row.get("response") if isinstance(row, dict) else None for row in rows]
+    return [row if isinstance(row, dict) else {} for row in found]
+
+
+def _stored(one: Write, status: int, etag: Any, *, unchanged: bool) -> Stored:
+    version = etag.removeprefix("W/").strip('"') if isinstance(etag, str) else None
+    if status == 201:  # noqa: PLR2004 - RFC 9110 15.3.2
+        word = "created"
+    else:
+        same = unchanged or (version is not None and version == one.if_match)
+        word = "unchanged" if same else "updated"
+    return Stored(ref=one.ref, status=word, version=version)
+
+
+def _no_change(row: dict[str, Any]) -> bool:
+    """HAPI 8.8.0 says so in its outcome (seen 2026-11)."""
+    return "SUCCESSFUL_UPDATE_NO_CHANGE" in str(row.get("outcome", ""))

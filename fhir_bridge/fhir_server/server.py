@@ -1,0 +1,176 @@
+"""One provider's FHIR server, whatever product it is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from fhir_bridge.fhir_server import attachment, capabilities, search
+from fhir_bridge.fhir_server import read as reading
+from fhir_bridge.fhir_server.attachment import AttachmentBytes
+from fhir_bridge.fhir_server.capabilities import Capabilities
+from fhir_bridge.fhir_server.chunks import AfterSend, BeforeSend, Stored, Write
+from fhir_bridge.fhir_server.delivery import Delivery
+from fhir_bridge.fhir_server.read import Reader
+from fhir_bridge.fhir_server.search import Query, SearchAnswer
+from fhir_bridge.records import RecordRef, Resource
+from fhir_bridge.wire import Wire
+
+
+class FhirServer:
+    """Reads from and writes to one server; every answer is data from outside."""
+
+    def __init__(self, wire: Wire, *, known: Capabilities | None = None) -> None:
+        """
+        Make ready; nothing is asked.
+
+        Args:
+            wire: To the server.
+            known: Its capabilities, when they were read a short while ago.
+        """
+        self._wire = wire
+        self._reader: Reader | None = None
+        self._capabilities = known
+
+    @property
+    def base(self) -> str:
+        """Return the server's base, normalised."""
+        return self._wire.base
+
+    @property
+    def oversized(self) -> frozenset[RecordRef]:
+        """Return what is there, and is longer than one answer may be."""
+        return frozenset(self._reader.oversized) if self._reader else frozenset()
+
+    def capabilities(self) -> Capabilities:
+        """
+        Return what the server may be asked; it is asked once.
+
+        Raises:
+            NotFhir: It is no FHIR R4 server that speaks JSON.
+            SourceUnreachable: or DestinationUnreachable.
+        """
+        if self._capabilities is None:
+            self._capabilities = capabilities.ask(self._wire)
+            self._wire.gzip_requests = self._capabilities.quirks.gzip_requests
+        return self._capabilities
+
+    def clock_skew_seconds(self) -> float | None:
+        """Return how far the server's clock is ahead of ours; None when it tells no time."""
+        if self._wire.server_time is None:
+            return None
+        theirs, ours = self._wire.server_time
+        return (theirs - ours).total_seconds()
+
+    def read(self, ref: RecordRef) -> Resource:
+        """
+        Read one resource.
+
+        Raises:
+            Absent: It is not there.
+            SourceUnreachable: or DestinationUnreachable.
+            MalformedJson: The answer cannot be carried.
+        """
+        return reading.read(self._wire, ref)
+
+    def read_many(self, refs: Iterable[RecordRef]) -> dict[RecordRef, Resource | None]:
+        """
+        Read many resources in as few requests as the server allows.
+
+        Returns:
+            Each reference, in the order given, with what is there; None when
+            it is not there, or when it is in `oversized`.
+
+        Raises:
+            SourceUnreachable: or DestinationUnreachable.
+        """
+        return self._read().read_many(refs)
+
+    def search(self, type_: str, params: Mapping[str, str], *, post: bool = False) -> SearchAnswer:
+        """
+        Search one type, all pages.
+
+        Args:
+            type_: Of the matches.
+            params: Without those that shape pages.
+            post: Ask by POST, so that no value stands in a URL.
+
+        Raises:
+            SourceUnreachable: or DestinationUnreachable.
+            MalformedJson: An answer cannot be carried.
+        """
+        query = Query(target=type_, type=type_, params=params, post=post)
+        return search.search(self._wire, self.capabilities().quirks, query)
+
+    def everything(self, patient_id: str, types: Sequence[str]) -> SearchAnswer:
+        """
+        Ask for everything about a patient.
+
+        Args:
+            patient_id: At this server.
+            types: What is wanted; servers may send more.
+
+        Returns:
+            What came; `$everything` is never trusted to be everything.
+        """
+        query = Query(
+            target=f"Patient/{patient_id}/$everything",
+            type=None,
+            params={"_type": ",".join(types)} if types else {},
+        )
+        return search.search(self._wire, self.capabilities().quirks, query)
+
+    def counts(self, queries: Sequence[tuple[str, Mapping[str, str]]]) -> list[int | None]:
+        """Return how many resources match each search; None where the server does not say."""
+
+        def ask(query: tuple[str, Mapping[str, str]]) -> int | None:
+            return search.count(self._wire, query[0], query[1])
+
+        return reading.in_parallel(self.capabilities().quirks.parallel, ask, queries)
+
+    def attachment(self, url: str, content_type: str | None, *, bytes_max: int) -> AttachmentBytes:
+        """
+        Fetch the bytes behind an Attachment.url of one of this server's resources.
+
+        Raises:
+            Absent: It is not there.
+            ForeignLink: It leads to another server; it was not asked.
+            OversizedAnswer: More than `bytes_max`.
+            SourceUnreachable: Try again later.
+        """
+        return attachment.fetch(self._wire, url, content_type, bytes_max=bytes_max)
+
+    def store(
+        self,
+        writes: Sequence[Write],
+        *,
+        before_send: BeforeSend,
+        after_send: AfterSend | None = None,
+    ) -> list[Stored]:
+        """
+        Store resources: all that the server takes, each once.
+
+        Args:
+            writes: Under ids settled before; the caller has looked what is there.
+            before_send: Called before each request that carries records, with
+                what it carries. When it raises, nothing more is sent.
+            after_send: Called with what became of them.
+
+        Returns:
+            What became of each write, in the order given.
+
+        Raises:
+            DestinationUnreachable: Continue later; what was stored is found then.
+            Throttled: The server wants to be left alone for longer.
+            CredentialRefused: The credential may not write.
+        """
+        delivery = Delivery(self._wire, self.capabilities(), self._read(), before_send, after_send)
+        return delivery.run(writes)
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._wire.close()
+
+    def _read(self) -> Reader:
+        if self._reader is None:
+            self._reader = Reader(self._wire, self.capabilities())
+        return self._reader
