@@ -146,8 +146,11 @@ class Folder:
             StoreUnavailable: Another holder kept it for longer.
         """
         folder = self.path / "locks"
-        folder.mkdir(mode=0o700, exist_ok=True)
-        descriptor = os.open(folder / name, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+        try:
+            folder.mkdir(mode=0o700, exist_ok=True)
+            descriptor = os.open(folder / name, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise StoreUnavailable(f"{folder} cannot be written ({errno_name(error)})") from error
         try:
             if not _taken(descriptor):
                 if on_wait is not None:
