@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import re
+
 from fhir_bridge.sensitivity.carried import Carried
 from fhir_bridge.sensitivity.tables import Standing
+
+_ELEMENT = re.compile(r"_?[a-z][A-Za-z0-9]{0,39}\Z")
+"""A name of FHIR's own form; another name might itself be a text about somebody."""
 
 
 class Findings:
@@ -36,6 +41,8 @@ class Findings:
 
     def block(self, element: str, reason: str) -> None:
         """Take note of why the record cannot be called ordinary."""
+        if not _ELEMENT.match(element):
+            element = "an element that FHIR does not have"
         self.blocks.append(f"{element}: {reason}")
 
     def merge(self, other: Findings) -> None:

@@ -157,7 +157,7 @@ class Reader:
     def voice(self, reference: str, found: Findings) -> None:
         """Take note of who or where a record comes from."""
         found.voices.append(reference)
-        if reference in self._programs:
+        if reference.partition("/_history/")[0] in self._programs:
             found.carried.policies.add(PART_2)
 
     def _coding(self, coding: Any, found: Findings) -> Meaning:
@@ -165,10 +165,9 @@ class Reader:
         if not isinstance(code, str):
             return Meaning(Standing.LOCAL)
         system = coding.get("system")
-        system = system if isinstance(system, str) else None
-        meaning = self._meaning(system, code)
+        meaning = self._meaning(system if isinstance(system, str) else None, code)
         for label in meaning.labels:
-            found.labels.setdefault(label, f"{system}|{code.strip()}")
+            found.labels.setdefault(label, meaning.listed)
         return meaning
 
     def _is_short(self, text: Any) -> bool:

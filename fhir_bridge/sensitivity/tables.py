@@ -41,6 +41,8 @@ class Meaning(NamedTuple):
     """What one coding says about sensitivity."""
 
     standing: Standing
+    listed: str = ""
+    """``system|code`` as the tables spell them, never as the record did."""
     labels: tuple[str, ...] = ()
     questions: tuple[str, ...] = ()
     """Questions the operator has not answered, on which a label depends."""
@@ -115,12 +117,12 @@ class Tables:
             return _LOCAL
         name, code = self._key(system, code)
         if name in self._cm:
-            return self._icd(code, whole=True)
+            return self._icd(name, code, whole=True)
         if name in self._three:
-            return self._icd(code, whole=False)
+            return self._icd(name, code, whole=False)
         rows = self._exact.get((name, code))
         if rows is not None:
-            return self._weigh(rows)
+            return self._weigh(rows, f"{name}|{code}")
         return self._unlisted(name, code)
 
     def _unlisted(self, name: str, code: str) -> Meaning:
@@ -132,7 +134,7 @@ class Tables:
             return _PLAIN
         return _UNPROVEN if name in self._clinical else _LOCAL
 
-    def _icd(self, code: str, *, whole: bool) -> Meaning:
+    def _icd(self, name: str, code: str, *, whole: bool) -> Meaning:
         """Match by prefix; editions other than ICD-10-CM share only the categories."""
         code = _NOT_IN_ICD.sub("", code)
         if not _ICD_CODE.match(code):
@@ -140,11 +142,11 @@ class Tables:
         longest = len(code) if whole else _CATEGORY
         rows = [row for n in range(1, longest + 1) for row in self._prefixes.get(code[:n], ())]
         if rows:
-            return self._weigh(rows)
+            return self._weigh(rows, f"{name}|{code}")
         vague = code in self._above if whole else code[:_CATEGORY] in self._categories
         return _UNPROVEN if vague else _ORDINARY
 
-    def _weigh(self, rows: list[_Row]) -> Meaning:
+    def _weigh(self, rows: list[_Row], listed: str) -> Meaning:
         labels, questions = [], []
         for label, question in rows:
             answer = self._answers.get(question) if question else True
@@ -154,7 +156,7 @@ class Tables:
                 labels.append(label)
         if not labels and not questions:
             return _DECIDED
-        return Meaning(Standing.LISTED, tuple(labels), tuple(questions))
+        return Meaning(Standing.LISTED, listed, tuple(labels), tuple(questions))
 
     def _add(self, entry: dict[str, str]) -> None:
         row = _Row(entry["label"], entry["policy"])

@@ -222,6 +222,7 @@ PROGRAM = ("http://hl7.org/fhir/sid/us-npi|1234567893", "Organization/detox")
     "place",
     [
         {"performer": [{"reference": "Organization/detox"}]},
+        {"performer": [{"reference": "Organization/detox/_history/4"}]},
         {
             "performer": [
                 {"identifier": {"system": "http://hl7.org/fhir/sid/us-npi", "value": " 1234567893"}}
@@ -456,6 +457,27 @@ def test_a_telling_word_takes_n_away_and_never_gives_a_label(more: dict[str, Any
 
 def test_a_telling_word_counts_only_where_a_word_begins() -> None:
     assert own(code=concept(GLUCOSE, text="supplemental determination, therapeutic")).normal
+
+
+# what is said about a record
+
+
+@given(st.text("SECRT ", min_size=8, max_size=8))
+def test_reasons_never_hold_a_text_of_the_record(secret: str) -> None:
+    labels = own(
+        code=concept(
+            {"system": f"{LOINC}|{secret}", "code": "20447-9", "display": f"HIV {secret}"},
+            {"system": f"{SNOMED}/{secret}", "code": "86406008", "display": secret},
+            {"system": ICD, "code": f"F11.2{secret}"},
+            text=secret,
+        ),
+        note=[{"text": secret}],
+        meta={"security": [{"system": secret, "code": secret, "display": secret}]},
+        **{secret: secret},
+    )
+    assert labels.sensitivities >= {"HIV"}
+    assert labels.unknown
+    assert secret.strip() not in why(labels)
 
 
 # robustness
