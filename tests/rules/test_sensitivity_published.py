@@ -3,28 +3,18 @@
 from __future__ import annotations
 
 import bz2
-import os
 from collections import Counter
 from collections.abc import Iterator
-from pathlib import Path
-
-import pytest
 
 from fhir_bridge import lossless
 from fhir_bridge.kinds import RECORD_TYPES, KindBook, Sort, classify
 from fhir_bridge.records import Json
 from fhir_bridge.sensitivity import SensitivityBook
-
-_BESIDE = Path(__file__).parents[2].parent / "shared" / "data"
-DATA = Path(os.environ.get("FHIR_BRIDGE_TEST_DATA", _BESIDE))
-
-pytestmark = pytest.mark.skipif(
-    not (DATA / "synthea").is_dir(), reason="no published test data: set FHIR_BRIDGE_TEST_DATA"
-)
+from tests.simulators.published import published
 
 
 def synthea() -> Iterator[Json]:
-    for path in sorted((DATA / "synthea").glob("*.bz2")):
+    for path in sorted(published("synthea").glob("*.bz2")):
         for entry in lossless.decode(bz2.decompress(path.read_bytes()))["entry"]:
             yield entry["resource"]
 
@@ -59,7 +49,7 @@ def test_no_synthetic_record_is_left_unclassified() -> None:
 
 def test_every_official_example_is_read_and_none_is_normal_beside_a_label() -> None:
     labels_of, kinds = SensitivityBook.load({}), KindBook.load()
-    for path in sorted((DATA / "hl7_r4_examples").glob("*.json")):
+    for path in sorted(published("hl7_r4_examples").glob("*.json")):
         content = lossless.decode(path.read_bytes())
         labels = labels_of.own(content)
         assert not (labels.normal and (labels.sensitivities or labels.unknown)), path.name
