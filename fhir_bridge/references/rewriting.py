@@ -205,7 +205,7 @@ class _Work:
         labels = kept.get("security") or []
         if self.result.removed and REDACTED not in labels:
             kept["security"] = [*labels, dict(REDACTED)]
-        if kept != root[0].get("meta"):
+        if (kept or None) != root[0].get("meta"):
             self._set(root, "meta", kept or _ABSENT)
 
 
