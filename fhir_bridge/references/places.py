@@ -97,7 +97,7 @@ def attachments(content: Json) -> Iterator[FoundAttachment]:
             )
 
 
-def marked_places(content: Json) -> list[Place]:
+def marked_places(content: Json) -> list[Place]:  # noqa: C901 - a call per list costs a quarter
     """
     Return the places that may be a reference, an attachment or a resource.
 
@@ -127,19 +127,18 @@ def marked_places(content: Json) -> list[Place]:
             if kind is dict:
                 stack.append((value, place, name, None))
             elif kind is list:
-                _push(stack, place, name, value)
+                for index, item in enumerate(value):
+                    if type(item) is dict:
+                        stack.append((item, place, name, index))
+                    elif type(item) is list:
+                        raise _nested(place, name)
     return marked
 
 
-def _push(stack: list[Place], place: Place, name: str, value: list[Any]) -> None:
-    for index, item in enumerate(value):
-        kind = type(item)
-        if kind is dict:
-            stack.append((item, place, name, index))
-        elif kind is list:
-            raise MalformedJson(
-                f"{path(place)}.{name} holds a list inside a list, which FHIR does not have"
-            )
+def _nested(place: Place, name: str) -> MalformedJson:
+    return MalformedJson(
+        f"{element(place)}.{name} holds a list inside a list, which FHIR does not have"
+    )
 
 
 def is_reference(place: Place) -> bool:

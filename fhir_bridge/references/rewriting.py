@@ -26,7 +26,7 @@ from fhir_bridge.references.places import (
     steps,
 )
 from fhir_bridge.references.plan import Plan, Verb
-from fhir_bridge.references.removal import Cut, take_out
+from fhir_bridge.references.removal import take_out
 from fhir_bridge.references.urls import without_secrets
 
 REDACTED = {
@@ -37,7 +37,11 @@ REDACTED = {
 
 _SERVER_META = ("versionId", "lastUpdated", "source")
 _ABSENT = object()
+_SET = -1
 _HOLDS_RESOURCES = frozenset({"Bundle", "Parameters"})
+
+Change = tuple[Place, str, int | None, Any]
+"""Element, name of the member, index of what was taken out (`_SET`: replaced), value before."""
 
 
 @dataclass(slots=True)
@@ -55,7 +59,7 @@ class Rewritten:
     """Places that named a version; the copy names the resource."""
     broken: tuple[str, ...] = ()
     """Elements that have to be there and are gone: the copy must not be sent."""
-    journal: list[tuple[str, Any]] = field(default_factory=list[tuple[str, Any]], repr=False)
+    journal: list[Change] = field(default_factory=list[Change], repr=False)
     """What was done, in order; for `undo`."""
 
     @property
@@ -82,8 +86,7 @@ def rewrite(content: Json, plan: Plan, *, to: RecordRef) -> Rewritten:
     if type_ in _HOLDS_RESOURCES:
         raise BadRecord(f"{type_}/{content.get('id')} holds resources of its own: it is not copied")
     work = _Work(content, plan)
-    for place in marked_places(content):
-        work.visit(place)
+    work.visit(marked_places(content))
     work.list_places()
     work.take_out()
     work.mark_as_copy(type_, to)
@@ -100,21 +103,28 @@ class _Work:
         self.unversioned: list[Place] = []
         self.removed: list[Place] = []
 
-    def visit(self, place: Place) -> None:
-        node = place[0]
-        text = node.get("reference")
-        if type(text) is str and is_reference(place):
-            self._reference(place, text)
-        elif "url" in node:
-            self._address(place, node)
-        elif node.get("resourceType") == "Endpoint":
-            self._endpoint(place, node)
-        if self.plan.removed_identifiers and is_reference(place):
-            self._named(place, node)
+    def visit(self, places: list[Place]) -> None:
+        """Map every address."""
+        forbidden = self.plan.removed_identifiers
+        for place in places:
+            node = place[0]
+            text = node.get("reference")
+            if type(text) is str and is_reference(place):
+                self._reference(place, text)
+            elif "url" in node:
+                self._address(place, node)
+            elif node.get("resourceType") == "Endpoint":
+                self._endpoint(place, node)
+            if forbidden and is_reference(place):
+                self._named(place, node)
 
     def _reference(self, place: Place, text: str) -> None:
         verb, given = self.plan.reference(text)
-        if verb is Verb.NAME:
+        if verb is Verb.POINT:
+            self.result.journal.append((place, "reference", _SET, text))
+            place[0]["reference"] = given
+            self.result.refers_to.add(given)
+        elif verb is Verb.NAME:
             self.severed.append(place)
             self._set(place, "reference", _ABSENT)
             if "identifier" not in place[0]:
@@ -165,7 +175,7 @@ class _Work:
 
     def _set(self, place: Place, name: str, value: Any) -> None:
         node = place[0]
-        self.result.journal.append(("set", (place, name, node.get(name, _ABSENT))))
+        self.result.journal.append((place, name, _SET, node.get(name, _ABSENT)))
         if value is _ABSENT:
             del node[name]
         else:
@@ -180,9 +190,7 @@ class _Work:
     def take_out(self) -> None:
         """Take out what may not be named."""
         if self.removed:
-            cuts: list[Cut] = []
-            self.result.broken = take_out(self.removed, cuts)
-            self.result.journal.extend(("cut", cut) for cut in cuts)
+            self.result.broken = take_out(self.removed, self.result.journal)
 
     def mark_as_copy(self, type_: str, to: RecordRef) -> None:
         """Write what every copy carries."""
@@ -229,29 +237,20 @@ def undo(copy: Json, rewritten: Rewritten) -> Json:
     Returns:
         The record. It equals the original when the copy is what was written.
     """
-    for kind, entry in reversed(rewritten.journal):
-        node = _at(copy, entry[0])
-        if kind == "set":
-            _unset(node, *entry[1:])
-        else:
-            _put_back(node, *entry[1:])
+    for place, name, index, before in reversed(rewritten.journal):
+        _put_back(_at(copy, place), name, index, before)
     return copy
 
 
-def _unset(node: Json, name: str, before: Any) -> None:
+def _put_back(node: Json, name: str, index: int | None, before: Any) -> None:
     if before is _ABSENT:
         del node[name]
-    else:
+    elif index is None or index == _SET:
         node[name] = _spare(before)
-
-
-def _put_back(node: Json, name: str, index: int | None, value: Any) -> None:
-    if index is None:
-        node[name] = _spare(value)
     elif name.startswith("_"):
-        node[name][index] = _spare(value)
+        node[name][index] = _spare(before)
     else:
-        node[name].insert(index, _spare(value))
+        node[name].insert(index, _spare(before))
 
 
 def _at(content: Json, place: Place) -> Json:
