@@ -52,6 +52,7 @@ class Database:
         )
         event.listen(self._engine, "connect", _prepare)
         event.listen(self._engine, "begin", _begin)
+        self._writing_engine = self._engine.execution_options(fhir_bridge_writes=True)
 
     def close(self) -> None:
         """Close every connection."""
@@ -85,10 +86,8 @@ class Database:
                     "the store failed to write before and takes no more: mend its disk first"
                 )
             try:
-                with self._engine.connect() as plain:
-                    connection = plain.execution_options(fhir_bridge_writes=True)
-                    with connection.begin():
-                        yield connection
+                with self._writing_engine.begin() as connection:
+                    yield connection
             except SQLAlchemyError as error:
                 self._stopped = True
                 raise StoreUnavailable(

@@ -1,9 +1,4 @@
-"""
-Growing the log by one commit: the rows read and written for it.
-
-The statements are built once: building and hashing them anew for each append
-took as long as the commit.
-"""
+"""Growing the log by one commit: the rows read and written for it."""
 
 from __future__ import annotations
 
@@ -17,6 +12,7 @@ from sqlalchemy.exc import IntegrityError
 from fhir_bridge.errors import AlteredLog
 from fhir_bridge.ledger import Entry, Frontier
 from fhir_bridge.store import schema
+from fhir_bridge.store.prepared import Prepared
 
 _note = (
     select(schema.checkpoint.c.note)
@@ -30,9 +26,11 @@ _known = (
 )
 _number = select(func.count()).where(schema.entry.c.transfer == bindparam("urn")).scalar_subquery()
 # The head's row is the lock where a database locks rows; SQLite locked the whole before.
-_HEAD = select(
-    schema.head, _note.label("note"), _known.label("known"), _number.label("number")
-).with_for_update(of=schema.head)
+_HEAD = Prepared(
+    select(
+        schema.head, _note.label("note"), _known.label("known"), _number.label("number")
+    ).with_for_update(of=schema.head)
+)
 
 _LEAVES = (
     select(schema.entry.c.leaf)
@@ -48,10 +46,13 @@ _COVERING = (
     .order_by(schema.checkpoint.c.size)
     .limit(1)
 )
-_INSERT_ENTRY = insert(schema.entry)
-_INSERT_BODY = insert(schema.body)
-_INSERT_CHECKPOINT = insert(schema.checkpoint)
-_UPDATE_HEAD = update(schema.head).where(schema.head.c.size == bindparam("former"))
+_INSERT_ENTRY = Prepared(insert(schema.entry))
+_INSERT_BODY = Prepared(insert(schema.body))
+_INSERT_CHECKPOINT = Prepared(insert(schema.checkpoint))
+_UPDATE_HEAD = Prepared(
+    update(schema.head).where(schema.head.c.size == bindparam("former")),
+    ("size", "checkpoints", "frontier", "at", "behind"),
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,7 +97,7 @@ def read_head(
     Raises:
         AlteredLog: There is not one head.
     """
-    rows = connection.execute(_HEAD, {"event_id": event_id, "urn": urn}).all()
+    rows = _HEAD.run(connection, {"event_id": event_id, "urn": urn}).all()
     if len(rows) != 1:
         raise AlteredLog(f"the log has {len(rows)} heads; it must have one")
     return rows[0]
@@ -128,16 +129,15 @@ def write(connection: Connection, head: Row[Any], growth: Growth) -> None:
             set the head back.
     """
     try:
-        connection.execute(_INSERT_ENTRY, [_entry_columns(draft) for draft in growth.drafted])
-        if bodies := [_body_columns(draft) for draft in growth.drafted if draft.body is not None]:
-            connection.execute(_INSERT_BODY, bodies)
+        for draft in growth.drafted:
+            _write_entry(connection, draft)
         checkpoint = {
             "n": head.checkpoints,
             "size": growth.frontier.size,
             "at": growth.at,
             "note": growth.note,
         }
-        connection.execute(_INSERT_CHECKPOINT, checkpoint)
+        _INSERT_CHECKPOINT.run(connection, checkpoint)
     except IntegrityError as error:
         raise AlteredLog("the log holds rows beyond its head: run audit verify-db") from error
     grown = {
@@ -148,17 +148,17 @@ def write(connection: Connection, head: Row[Any], growth: Growth) -> None:
         "at": growth.at,
         "behind": int(growth.behind),
     }
-    connection.execute(_UPDATE_HEAD, grown)
+    _UPDATE_HEAD.run(connection, grown)
 
 
-def _entry_columns(draft: Drafted) -> dict[str, Any]:
-    return {
-        "idx": draft.entry.idx,
+def _write_entry(connection: Connection, draft: Drafted) -> None:
+    idx = draft.entry.idx
+    entry = {
+        "idx": idx,
         "event_id": draft.event_id,
         "transfer": draft.entry.transfer,
         "leaf": draft.leaf,
     }
-
-
-def _body_columns(draft: Drafted) -> dict[str, Any]:
-    return {"idx": draft.entry.idx, "salt": draft.salt, "body": draft.body}
+    _INSERT_ENTRY.run(connection, entry)
+    if draft.body is not None:
+        _INSERT_BODY.run(connection, {"idx": idx, "salt": draft.salt, "body": draft.body})

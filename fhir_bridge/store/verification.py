@@ -65,10 +65,15 @@ def verify(connection: Connection, key: VerifierKey, log: str, seal: Seal) -> Ve
     """
     try:
         return _Verification(connection, key, log, seal).run()
-    except OperationalError:
-        raise
     except DatabaseError as error:
-        raise AlteredLog("the database file is damaged: its rows cannot be read") from error
+        if isinstance(error, OperationalError) and not _is_about_tables(error):
+            raise
+        raise AlteredLog("the log's tables are damaged: their rows cannot be read") from error
+
+
+def _is_about_tables(error: OperationalError) -> bool:
+    """Tell a missing table or column, which SQLite files under operation, from a failing disk."""
+    return getattr(error.orig, "sqlite_errorname", "") == "SQLITE_ERROR"
 
 
 class _Verification:

@@ -18,11 +18,13 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+from sqlalchemy.dialects import postgresql
+from sqlalchemy.schema import CreateTable
 
 import fhir_bridge.store
 from fhir_bridge.errors import AlteredLog, SettingsError, StoreUnavailable
 from fhir_bridge.ledger import Event, NewEntry
-from fhir_bridge.store import Store
+from fhir_bridge.store import Store, growth
 from fhir_bridge.store.database import VERSION
 from fhir_bridge.store.schema import metadata
 from tests.simulators.ticking import Ticking
@@ -186,6 +188,33 @@ def test_a_folder_that_cannot_be_made_is_refused(tmp_path: Path) -> None:
         opened(tmp_path / "file" / "store")
 
 
+def test_a_key_that_cannot_be_written_stops_the_bridge(path: Path) -> None:
+    (path / "seal.key.draft").mkdir(parents=True)
+    path.chmod(0o700)
+
+    with pytest.raises(StoreUnavailable, match="could not be written"):
+        opened(path)
+
+
+def test_a_lock_that_cannot_be_taken_stops_the_bridge(path: Path) -> None:
+    with opened(path) as store:
+        (path / "locks" / "opening").unlink()
+        (path / "locks").rmdir()
+        (path / "locks").write_bytes(b"")
+        with pytest.raises(StoreUnavailable, match="cannot be written"), store.lease("a", "b"):
+            pass
+
+
+def test_the_tables_and_the_heads_lock_are_written_for_postgresql_too() -> None:
+    dialect = postgresql.dialect()  # type: ignore[no-untyped-call]
+    tables = [str(CreateTable(table).compile(dialect=dialect)) for table in metadata.sorted_tables]
+    head = str(growth._HEAD._statement.compile(dialect=dialect))  # type: ignore[attr-defined]
+
+    assert sum("BYTEA" in table for table in tables) == 6
+    assert sum("BIGINT" in table for table in tables) == 5
+    assert head.endswith("FOR UPDATE OF audit_head")
+
+
 def test_the_tables_after_all_migrations_are_those_of_the_schema(path: Path) -> None:
     with opened(path) as store, store._database.reading() as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": True})
@@ -227,7 +256,7 @@ def test_a_commit_is_on_the_disk_and_what_is_deleted_is_overwritten(path: Path) 
 def _open_and_append(path: Path, gate: Callable[[], object], at: int) -> None:
     gate()
     with Store.open(path, log_origin=ORIGIN) as store:
-        for number in range(10):
+        for number in range(30):
             store.append(
                 NewEntry(type=Event.TRANSFER_REQUESTED, actor="cli:ada"),
                 event_id=f"{at:08x}-0000-4000-8000-{number:012x}",
@@ -247,7 +276,7 @@ def test_processes_that_open_a_new_store_at_once_share_one_log(path: Path) -> No
 
     assert [worker.exitcode for worker in workers] == [0, 0, 0]
     with Store.open(path, log_origin=ORIGIN) as store:
-        assert store.verify().entries == 31
+        assert store.verify().entries == 91
 
 
 def test_one_writer_for_each_patient_at_each_destination(path: Path) -> None:

@@ -187,13 +187,37 @@ def test_two_openings_append_in_turn_without_a_fork(store: Store, ticking: Ticki
     assert store.verify().entries == 21
 
 
+def test_who_appends_second_waits_while_the_first_reads_the_head_it_will_extend(
+    store: Store, ticking: Ticking
+) -> None:
+    with reopened(store, ticking) as second:
+        other = threading.Thread(
+            target=second.append, args=(RESULT,), kwargs={"event_id": number(2)}
+        )
+        with store._database.writing() as connection:
+            connection.exec_driver_sql("select size from audit_head").one()
+            other.start()
+            other.join(0.2)
+            first = store._append(connection, [INTENT], number(1))
+        other.join(30)
+
+    assert first.first == 1
+    assert [entry.type for entry in store.entries(TRANSFER)] == [INTENT.type, RESULT.type]
+    assert store.verify().entries == 3
+
+
 def altered(store: Store, *statements: str) -> None:
     with sqlite3.connect(store._opened.folder.database) as connection:
         for statement in statements:
-            connection.execute(statement)
+            connection.executescript(statement)
     connection.close()
 
 
+TWO_HEADS = (
+    "create table loose as select * from audit_head union all select 2, log, size, checkpoints,"
+    " frontier, at, behind from audit_head; drop table audit_head;"
+    " alter table loose rename to audit_head"
+)
 NOTE_OF_ANOTHER = (
     "update audit_checkpoint set note = (select note from audit_checkpoint where n = 0)"
     " where size = 3"
@@ -209,6 +233,7 @@ NOTE_OF_ANOTHER = (
         "delete from audit_head",
         "delete from audit_checkpoint where size = 3",
         NOTE_OF_ANOTHER,
+        TWO_HEADS,
     ],
 )
 def test_a_log_altered_under_the_bridge_is_not_signed_on(

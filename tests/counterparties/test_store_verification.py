@@ -464,6 +464,22 @@ def test_a_log_without_any_row_is_not_a_log(store: Store) -> None:
         store.verify()
 
 
+@pytest.mark.parametrize("table", ["entry", "checkpoint", "head", "body"])
+def test_a_table_that_is_gone_is_found(store: Store, table: str) -> None:
+    alter(store, f"drop table audit_{table}")
+
+    with pytest.raises(AlteredLog, match="tables are damaged"):
+        store.verify()
+
+
+def test_a_database_that_cannot_be_opened_is_not_called_an_alteration(store: Store) -> None:
+    store.close()
+    store._opened.folder.path.rename(store._opened.folder.path.with_name("away"))
+
+    with pytest.raises(StoreUnavailable, match="cannot be read"):
+        store.verify()
+
+
 def test_rows_that_cannot_be_read_are_named_as_damage(store: Store) -> None:
     path = store._opened.folder.database
     store.verify()

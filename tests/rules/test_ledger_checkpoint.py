@@ -69,6 +69,7 @@ def test_the_published_checkpoint_is_read() -> None:
         f"{NAME}\n7\n!{ROOT_TEXT[1:]}\n",
         f"{NAME}\n7\n{ROOT_TEXT[:-2]}9=\n",
         f"\n7\n{ROOT_TEXT}\n",
+        f"{'o' * 1000}\n7\n{ROOT_TEXT}\n",
     ],
 )
 def test_a_checkpoint_in_any_other_form_is_refused(text: str) -> None:

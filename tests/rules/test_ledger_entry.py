@@ -188,6 +188,11 @@ def test_a_member_that_version_1_does_not_have_or_not_so_is_refused(
         decode_entry(written(**changes))
 
 
+def test_an_unknown_member_is_refused_as_one_that_version_1_does_not_have() -> None:
+    with pytest.raises(AlteredLog, match=r"version 1 demands at \$"):
+        decode_entry(written(zebra=1))
+
+
 @pytest.mark.parametrize("name", ["basis", "body", "consent", "content", "from", "step", "trace"])
 def test_a_null_is_refused_where_absence_says_the_same(name: str) -> None:
     with pytest.raises(AlteredLog):
