@@ -145,19 +145,22 @@ def is_reference(place: Place) -> bool:
     """
     Tell whether a place is a Reference, with a reference or an identifier.
 
+    An element that holds nothing but an identifier is taken for one: to look at
+    one too many does no harm, to overlook one does.
+
     Source:
         https://hl7.org/fhir/R4/references.html#Reference. Expression and
-        Immunization.education have a uri of the same name; identifiers of a
-        substance stand alone in their element.
+        Immunization.education have a uri of the same name.
     """
     node, _, name, _ = place
-    if "resourceType" in node or name == "education":
+    if "resourceType" in node or name.lower().endswith(_NAMES_WITH_URI):
         return False
     if isinstance(node.get("reference"), str):
-        return "language" not in node or "display" in node or "identifier" in node
+        return True
     return isinstance(node.get("identifier"), dict) and node.keys() <= _REFERENCE_MEMBERS
 
 
+_NAMES_WITH_URI = ("expression", "criteria", "education")
 _REFERENCE_MEMBERS = frozenset(
     {"id", "extension", "_reference", "type", "_type", "identifier", "display", "_display"}
 )

@@ -16,7 +16,7 @@ def without_secrets(url: str) -> str:
         url: As received.
 
     Returns:
-        The same text when there is nothing to take out, or when it is no URL.
+        The same text when there is nothing to take out.
 
     Source:
         Our own rule; the names of parameters that carry a token are listed in
@@ -26,10 +26,8 @@ def without_secrets(url: str) -> str:
         return url
     try:
         parts = urlsplit(url)
-    except ValueError:
-        return url
-    if not parts.netloc:
-        return url
+    except ValueError:  # no URL that could be read: keep what cannot hold a secret
+        return url.partition("?")[0].partition("#")[0].rpartition("@")[2]
     cleaned = parts._replace(
         netloc=parts.netloc.rpartition("@")[2],
         query=_without_tokens(parts.query),
