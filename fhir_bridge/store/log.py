@@ -174,9 +174,10 @@ class Log(Part):
         transfer = entries[0].transfer
         assert {new.transfer for new in entries} == {transfer}, "one append, one transfer"
         urn = None if transfer is None else transfer_urn(transfer)
+        event_id = self._filed(event_id)
         head = growth.read_head(connection, event_id=event_id, urn=urn)
         if head.known is not None:
-            return self._already(connection, head.known, len(entries))
+            return self._already(connection, head.known, entries)
         frontier = self._trusted(head)
         now = timestamp(self._clock.now())
         # Once for each time the clock goes back, not for every entry until it catches up.
@@ -193,6 +194,16 @@ class Log(Part):
         growth.write(connection, head, grown)
         mine = tuple(draft.entry for draft in drafted[len(alarms) :])
         return Appended(first=mine[0].idx, entries=mine, checkpoint=checkpoint, note=note)
+
+    def _filed(self, event_id: str) -> str:
+        """
+        Return what an event id is filed as.
+
+        Under the seal's key, because ids follow from the transfer: whoever
+        foretells one and files an older entry under it would be believed.
+        """
+        mac = self._seal.mac("event", uuid.UUID(event_id).bytes)
+        return str(uuid.UUID(bytes=mac[:16]))
 
     def _remember(self, appended: Appended) -> None:
         """Remember, after the commit, what was signed last."""
@@ -217,11 +228,17 @@ class Log(Part):
             raise AlteredLog("a checkpoint of the log is missing: run audit verify-db")
         return Checkpoint.parse(self.verifier.open(note))
 
-    def _already(self, connection: Connection, first: int, number: int) -> Appended:
-        """Return what an earlier append with this id wrote."""
-        leaves, note = growth.read_known(connection, first, number)
+    def _already(self, connection: Connection, first: int, acts: Sequence[NewEntry]) -> Appended:
+        """
+        Return what an earlier append with this id wrote.
+
+        Event ids stand beside the entries, not in them: an id filed under some
+        older entry must not let a disclosure go without its intent.
+        """
+        leaves, note = growth.read_known(connection, first, len(acts))
         entries = tuple(map(decode_entry, leaves))
-        assert len(entries) == number, "an event id names the same acts each time"
+        if list(map(_named, entries)) != list(map(_asked, acts)):
+            raise AlteredLog(f"entry {first} is filed as another act: run audit verify-db")
         return Appended(first=first, entries=entries, checkpoint=self._open(note), note=str(note))
 
     def _draft(
@@ -252,6 +269,15 @@ class Log(Part):
         leaf = encode_entry(entry)
         assert decode_entry(leaf) == entry, "what is written must be what can be read"
         return growth.Drafted(entry=entry, event_id=event_id, leaf=leaf, salt=salt, body=sealed)
+
+
+def _named(entry: Entry) -> tuple[Any, ...]:
+    return entry.type, entry.transfer, entry.step, entry.attempt
+
+
+def _asked(act: NewEntry) -> tuple[Any, ...]:
+    urn = None if act.transfer is None else transfer_urn(act.transfer)
+    return act.type, urn, act.step, act.attempt
 
 
 def _after(event_id: str, name: str) -> str:

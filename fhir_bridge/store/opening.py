@@ -9,6 +9,7 @@ without its key, means that something was taken away, and is refused.
 from __future__ import annotations
 
 import os
+from datetime import UTC
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -129,7 +130,7 @@ def _settle_keys(folder: Folder, database: Database, clock: Clock, origin: str) 
 
 def _begin(folder: Folder, database: Database, clock: Clock, origin: str) -> None:
     """Make the keys and write the first entry."""
-    log = f"{origin}/audit/{clock.now():%Y}"
+    log = f"{origin}/audit/{clock.now().astimezone(UTC):%Y}"
     opened = Opened(
         folder=folder,
         database=database,

@@ -287,6 +287,38 @@ def test_an_acknowledged_entry_without_its_checkpoint_is_not_given_back(store: S
         store.append(REQUESTED, event_id=number(1))
 
 
+def test_an_entry_filed_under_the_id_of_an_intent_does_not_pass_for_it(store: Store) -> None:
+    """Whoever may write the table could else let a disclosure go without its intent."""
+    store.append(REQUESTED, event_id=number(1))
+    store.append(INTENT, event_id=number(2))
+    altered(
+        store,
+        "create table away as select event_id from audit_entry where idx = 2",
+        "update audit_entry set event_id = 'x' where idx = 2",
+        "update audit_entry set event_id = (select event_id from away) where idx = 1",
+        "drop table away",
+    )
+
+    with pytest.raises(AlteredLog, match="filed as another act"):
+        store.append(INTENT, event_id=number(2))
+
+
+def test_what_an_event_is_filed_as_cannot_be_foretold(store: Store) -> None:
+    store.append(REQUESTED, event_id=number(1))
+
+    files = [file for file in store._opened.folder.path.iterdir() if file.is_file()]
+    assert number(1).encode() not in b"".join(file.read_bytes() for file in files)
+    altered(store, f"update audit_entry set event_id = '{number(2)}' where idx = 1")  # noqa: S608
+    assert store.append(REQUESTED, event_id=number(2)).first == 2
+
+
+def test_an_append_does_not_pass_for_a_longer_one(store: Store) -> None:
+    store.append(REQUESTED, event_id=number(1))
+
+    with pytest.raises(AlteredLog, match="filed as another act"):
+        store.append(REQUESTED, INTENT, event_id=number(1))
+
+
 def test_after_a_failed_write_the_store_takes_no_more_until_it_is_opened_again(
     store: Store, ticking: Ticking
 ) -> None:
