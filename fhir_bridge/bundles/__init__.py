@@ -7,7 +7,7 @@ resources and never a second set. Nothing here reads a clock, and nothing says
 how much was withheld.
 """
 
-from fhir_bridge.bundles.consents import consent_draft, travelling_consent
+from fhir_bridge.bundles.consents import LIMITED, Terms, consent_draft, travelling_consent
 from fhir_bridge.bundles.documents import ReportDocument, document_reference
 from fhir_bridge.bundles.patients import created_patient
 from fhir_bridge.bundles.provenances import provenance
@@ -22,10 +22,12 @@ from fhir_bridge.bundles.referral import (
 from fhir_bridge.bundles.tasks import Undelivered, task
 
 __all__ = [
+    "LIMITED",
     "Involved",
     "Purpose",
     "Referral",
     "ReportDocument",
+    "Terms",
     "Undelivered",
     "authored_id",
     "consent_draft",
