@@ -18,12 +18,11 @@ from zoneinfo import ZoneInfo
 from fhir_bridge.consent.answers import Reading
 
 _FORM = re.compile(
-    r"([0-9]{4})(?:-([0-9]{2})(?:-([0-9]{2})(?:T([0-9]{2}):([0-9]{2}):([0-9]{2})(\.[0-9]+)?"
-    r"(?:Z|([+-])([0-9]{2}):([0-9]{2})))?)?)?\Z"
+    r"([0-9]{4})(?:-([0-9]{2})(?:-([0-9]{2})(T(?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]"
+    r"(\.[0-9]+)?(?:Z|[+-](?:0[0-9]|1[0-3]):[0-5][0-9]|[+-]14:00))?)?)?\Z"
 )
 _SECOND = 1_000_000
-_MINUTE = 60 * _SECOND
-_HOUR = 60 * _MINUTE
+_HOUR = 3_600 * _SECOND
 _DAY = 24 * _HOUR
 _EAST, _WEST = 14 * _HOUR, 12 * _HOUR
 _EPOCH = datetime(1, 1, 1, tzinfo=UTC)
@@ -53,8 +52,9 @@ class Period(NamedTuple):
 
 def instant(time: datetime) -> Span:
     """Return a moment that is known exactly."""
-    us = Moment(_DAY + (time - _EPOCH) // timedelta(microseconds=1), floating=False)
-    return Span(us, us)
+    since = time - _EPOCH
+    us = (since.days + 1) * _DAY + since.seconds * _SECOND + since.microseconds
+    return Span(Moment(us, floating=False), Moment(us, floating=False))
 
 
 def span(text: Any, zone: ZoneInfo | None) -> Span | None:
@@ -77,7 +77,7 @@ def span(text: Any, zone: ZoneInfo | None) -> Span | None:
         return None
     try:
         return _exact(parts) if parts[4] else _days(parts, zone)
-    except ValueError:  # the 30th of February, 25 o'clock
+    except ValueError:  # the 30th of February
         return None
 
 
@@ -124,18 +124,10 @@ def _possibly(one: Moment, other: Moment) -> bool:
 
 
 def _exact(parts: re.Match[str]) -> Span:
-    year, month, day, hour, minute, second = (int(parts[n]) for n in range(1, 7))
-    datetime(year, month, day, hour, minute, second, tzinfo=UTC)  # refuses what is no time
-    us = date(year, month, day).toordinal() * _DAY
-    us += hour * _HOUR + minute * _MINUTE + second * _SECOND
-    if parts[8]:
-        away = int(parts[9]) * _HOUR + int(parts[10]) * _MINUTE
-        if away > _EAST or int(parts[10]) > 59:  # noqa: PLR2004 - minutes of an hour
-            raise ValueError
-        us -= away if parts[8] == "+" else -away
-    fraction = int((parts[7] or ".")[1:7].ljust(6, "0"))
-    last = us + fraction if parts[7] else us + _SECOND - 1
-    return Span(Moment(us + fraction, floating=False), Moment(last, floating=False))
+    first, last = instant(datetime.fromisoformat(parts[0]))
+    if parts[5]:
+        return Span(first, last)
+    return Span(first, Moment(first.us + _SECOND - 1, floating=False))
 
 
 def _days(parts: re.Match[str], zone: ZoneInfo | None) -> Span:

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 
 from fhir_bridge.consent.answers import Answer, Reading, Truth
 from fhir_bridge.consent.asking import Ask, RecordFacts
+from fhir_bridge.consent.dates import Moment
 from fhir_bridge.consent.labelling import is_psychotherapy
 from fhir_bridge.consent.parties import Lookup
 from fhir_bridge.consent.provisions import RECORD_ELEMENTS, Binding, Provision, read_labels
@@ -39,6 +40,8 @@ class Directive:
     version: str | None
     root: Provision
     exceptions: tuple[Provision, ...]
+    signed: Moment
+    """When the patient gave it."""
     missing: str | None
     """Element of the root that names another recipient, purpose, action or time."""
     opted_out: bool
@@ -67,6 +70,12 @@ class Directive:
         """Return whether any provision may match this recipient and purpose now."""
         provisions = (self.root, *self.exceptions)
         return self.opted_out or any(one.bound is not Truth.NO for one in provisions)
+
+    @property
+    def limits(self) -> int:
+        """Return how many things it excepts or limits: more is narrower."""
+        denied = sum(one.reading is Reading.DENY for one in self.exceptions)
+        return denied + len(self.root.clauses) + (self.root.labels is not None)
 
     def find(self, facts: RecordFacts) -> Finding:
         """Say what this Consent says of a record."""
@@ -129,6 +138,7 @@ def directive(
         version=name[1],
         root=replace(root, psychotherapy=alone),
         exceptions=tuple(replace(one, psychotherapy=alone) for one in exceptions),
+        signed=binding.signed.first,
         missing=_missing(json, binding, root.reading),
         opted_out=opted_out,
     )

@@ -63,9 +63,8 @@ class DatesClause:
         return when is not None and holds(self.bounds, when, reading)
 
     def _dates(self, content: Json, kind: str) -> Iterator[Span | None]:
-        for path in _elements()[kind]:
-            for value in values(content, path):
-                yield self._span(value)
+        for value in values(content, kind):
+            yield self._span(value)
 
     def _span(self, value: Any) -> Span | None:
         """Read a date, or the whole of a Period; an open one has no end that could be inside."""
@@ -210,25 +209,36 @@ class AnyData:
         return either(*(entry.match(facts, reading) for entry in self.entries))
 
 
-def values(content: Any, path: str) -> Iterator[Any]:
-    """Yield what stands at a dotted path, through lists."""
-    name, _, rest = path.partition(".")
-    found = content.get(name) if isinstance(content, dict) else None
-    for one in found if isinstance(found, list) else [found]:
-        if one is None:
-            continue
-        if rest:
-            yield from values(one, rest)
-        else:
-            yield one
+def values(content: Json, kind: str) -> Iterator[Any]:
+    """
+    Yield what a record says of one kind of fact.
+
+    Args:
+        content: The record.
+        kind: ``authored``, ``effective``, ``authors`` or ``belongs_to``, as in
+            `mappings/consent-facts.json`.
+    """
+    paths = _paths()[kind]
+    for name in content:
+        for rest in paths.get(name, ()):
+            yield from _at(content[name], rest)
+
+
+def _at(value: Any, path: tuple[str, ...]) -> Iterator[Any]:
+    """Yield what stands at a path, through lists."""
+    if isinstance(value, list):
+        for one in value:
+            yield from _at(one, path)
+    elif not path:
+        yield value
+    elif isinstance(value, dict) and path[0] in value:
+        yield from _at(value[path[0]], path[1:])
 
 
 def is_document(content: Json) -> bool:
     """Tell whether a record is a document or carries one, or words that conclude."""
-    known = _elements()
-    return content.get("resourceType") in known["documents"] or any(
-        name in content for name in known["document_elements"]
-    )
+    types, elements = _documents()
+    return content.get("resourceType") in types or not elements.isdisjoint(content)
 
 
 def code_clause(concepts: list[Any]) -> CodeClause:
@@ -246,23 +256,21 @@ def _profiles(content: Json) -> list[Any]:
     return profiles if isinstance(profiles, list) else []
 
 
-def _codes_in(value: Any) -> Iterator[Code]:
-    if isinstance(value, list):
-        for one in value:
-            yield from _codes_in(one)
-    elif isinstance(value, dict):
-        if "code" in value and "system" in value:
-            yield coding(value)
-        for one in value.values():
-            if isinstance(one, dict | list):
-                yield from _codes_in(one)
+def _codes_in(content: Json) -> Iterator[Code]:
+    waiting: list[Any] = [content]
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, dict):
+            if "code" in value and "system" in value:
+                yield coding(value)
+            value = value.values()
+        waiting += [one for one in value if isinstance(one, dict | list)]
 
 
 def _references(content: Json, kind: str) -> Iterator[Json]:
-    for path in _elements()[kind]:
-        for one in values(content, path):
-            if isinstance(one, dict) and ("reference" in one or "identifier" in one):
-                yield one
+    for one in values(content, kind):
+        if isinstance(one, dict) and ("reference" in one or "identifier" in one):
+            yield one
 
 
 def _every_reference(value: Any) -> Iterator[str]:
@@ -278,6 +286,19 @@ def _every_reference(value: Any) -> Iterator[str]:
 
 
 @cache
-def _elements() -> dict[str, frozenset[str]]:
+def _paths() -> dict[str, dict[str, list[tuple[str, ...]]]]:
+    """Return, for each kind of fact, the paths by the element they begin with."""
     known = mapping("consent-facts.json")
-    return {name: frozenset(rows) for name, rows in known.items() if isinstance(rows, list)}
+    found: dict[str, dict[str, list[tuple[str, ...]]]] = {}
+    for kind in ("authored", "effective", "authors", "belongs_to"):
+        paths = found[kind] = {}
+        for path in known[kind]:
+            name, *rest = path.split(".")
+            paths.setdefault(name, []).append(tuple(rest))
+    return found
+
+
+@cache
+def _documents() -> tuple[frozenset[str], frozenset[str]]:
+    known = mapping("consent-facts.json")
+    return frozenset(known["documents"]), frozenset(known["document_elements"])

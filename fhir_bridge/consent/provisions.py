@@ -16,7 +16,7 @@ from typing import Any
 from fhir_bridge.codes import mapping
 from fhir_bridge.consent.answers import Reading, Truth, either
 from fhir_bridge.consent.asking import Ask, RecordFacts
-from fhir_bridge.consent.dates import Period, holds, instant, period, span
+from fhir_bridge.consent.dates import Period, Span, holds, instant, period, span
 from fhir_bridge.consent.labelling import LabelClause, label_clause
 from fhir_bridge.consent.matters import (
     AnyData,
@@ -89,10 +89,18 @@ class Binding:
         self._recipient = Naming(ask.recipient, lookup)
         self._custodian = Naming(ask.custodian, lookup)
 
+    @property
+    def signed(self) -> Span:
+        """Return when the patient gave the Consent."""
+        signed = span(self._consent["dateTime"], self._ask.timezone)
+        assert signed is not None, "an undated Consent is unusable"
+        return signed
+
     def bound(self, provision: Json, reading: Reading) -> Truth:
         """Return the match of everything that does not depend on the record."""
-        if reading is Reading.PERMIT and not signed_for_certain(self._consent, self._ask):
-            return Truth.CANNOT_TELL
+        signed = Period(self.signed.first, None)
+        if reading is Reading.PERMIT and not holds(signed, instant(self._ask.now), reading):
+            return Truth.CANNOT_TELL  # in some place that day has not begun yet
         return min(
             self.actor(provision, reading),
             self.purpose(provision),
@@ -177,14 +185,6 @@ _READERS: dict[str, Callable[[Binding, Any], Clause]] = {
 def read_labels(provision: Json) -> LabelClause | None:
     """Read Provision.securityLabel; None when there is none."""
     return label_clause(provision["securityLabel"]) if "securityLabel" in provision else None
-
-
-def signed_for_certain(consent: Json, ask: Ask) -> bool:
-    """Tell whether the day of signing has begun for certain, so that a permit may rest on it."""
-    signed = span(consent["dateTime"], ask.timezone)
-    return signed is not None and holds(
-        Period(signed.first, None), instant(ask.now), Reading.PERMIT
-    )
 
 
 def _role(concept: Any) -> str:

@@ -15,6 +15,7 @@ from fhir_bridge.consent.directive import Directive, Finding
 from fhir_bridge.consent.guards import by_law, by_record
 from fhir_bridge.consent.labelling import is_psychotherapy
 from fhir_bridge.consent.matters import is_document
+from fhir_bridge.records import RecordRef
 
 _REMEMBERED = 10_000
 """Different sets of labels that are remembered; a record may carry what it likes."""
@@ -28,6 +29,12 @@ _TREATMENT = Decision(
     path=None,
     sentence="it goes for treatment; no Consent of the patient denies it",
 )
+
+_WORDS = {
+    Answer.PERMIT: ("provision-permit", "permits it"),
+    Answer.DENY: ("provision-deny", "denies it"),
+    Answer.REFUSE: ("provision-deny-unclear", "may deny it, and a person must look"),
+}
 
 _Found = list[tuple[Directive, Finding]]
 
@@ -58,6 +65,21 @@ class Standing:
         if any(one.denies_all for one in self._directives):
             return False
         return any(one.permits for one in self._directives)
+
+    def wider_pairs(self) -> tuple[tuple[RecordRef, RecordRef], ...]:
+        """
+        Return older permits with newer ones that limit more, for the manifest.
+
+        The older one stays in force until it is made inactive, which the
+        patient who gave the newer one may not have known.
+        """
+        permits = [one for one in self._directives if one.permits]
+        return tuple(
+            (older.ref, newer.ref)
+            for older in permits
+            for newer in permits
+            if older.signed < newer.signed and older.limits < newer.limits
+        )
 
     def decide(self, facts: RecordFacts) -> Decision:
         """
@@ -129,18 +151,9 @@ class Standing:
 
 
 def _having(found: _Found, answer: Answer) -> Iterator[Decision]:
-    verb = {
-        Answer.PERMIT: "permits it",
-        Answer.DENY: "denies it",
-        Answer.REFUSE: "may deny it, and a person must look",
-    }[answer]
-    reason = {
-        Answer.PERMIT: "provision-permit",
-        Answer.DENY: "provision-deny",
-        Answer.REFUSE: "provision-deny-unclear",
-    }[answer]
     for directive, finding in found:
         if finding.answer is answer:
+            reason, verb = _WORDS[answer]
             yield Decision(
                 answer=answer,
                 reason=reason,

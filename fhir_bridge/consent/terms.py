@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 
 from fhir_bridge.codes import mapping
@@ -21,6 +21,7 @@ Code = tuple[str, str]
 """System and code."""
 
 
+@lru_cache(maxsize=1_024)
 def system_name(system: str) -> str:
     """Return a system without blanks, trailing slash and version, a bare OID as URN."""
     plain = system.partition("|")[0].strip().rstrip("/")
