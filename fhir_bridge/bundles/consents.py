@@ -75,7 +75,7 @@ def travelling_consent(
         "sourceReference": {
             "type": "Consent",
             "identifier": {"system": f"{referral.source_identity}/{type_}", "value": id_},
-            "display": f"The consent itself{of_version}, held by {referral.custodian.party.name}",
+            "display": f"The consent itself{of_version}, held by {referral.custodian.name}",
         },
         "policyRule": {"text": LIMITED},
         "provision": _permit(referral, _period_of(original)),

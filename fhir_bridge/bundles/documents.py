@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import re
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -25,6 +26,13 @@ _FORMAT = {
     "code": "urn:ihe:iti:xds:2017:mimeTypeSufficient",
     "display": "mimeType Sufficient",
 }
+_INSTANT = re.compile(r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(\.\d+)?(Z|[+\-]\d{2}:\d{2})", re.ASCII)
+_CARRIED = {
+    "language": re.compile(r"[A-Za-z0-9]+(-[A-Za-z0-9]+)*"),
+    "title": re.compile(r".*\S.*", re.DOTALL),
+    "creation": re.compile(rf"\d{{4}}(-\d{{2}}(-\d{{2}})?)?|{_INSTANT.pattern}", re.ASCII),
+}
+"""What is taken from an attachment as received, and the form that FHIR R4 gives it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,11 +97,10 @@ def document_reference(referral: Referral, document: ReportDocument) -> Json:
 
 
 def _attachment(document: ReportDocument) -> Json:
-    received = document.attachment
     carried = {
-        name: received[name]
-        for name in ("language", "title", "creation")
-        if isinstance(received.get(name), str)
+        name: value
+        for name, form in _CARRIED.items()
+        if (value := _in_form(document.attachment.get(name), form)) is not None
     }
     digest = hashlib.sha1(document.data, usedforsecurity=False).digest()
     return {
@@ -130,5 +137,9 @@ def _labels(report: Json) -> list[Json]:
 
 
 def _issued(report: Json) -> str | None:
-    issued = report.get("issued")
-    return issued if isinstance(issued, str) else None
+    return _in_form(report.get("issued"), _INSTANT)
+
+
+def _in_form(value: object, form: re.Pattern[str]) -> str | None:
+    """Leave out what FHIR does not allow: one bad title must not stop a transfer."""
+    return value if isinstance(value, str) and form.fullmatch(value) else None

@@ -67,7 +67,7 @@ def provenance(
                         "system": f"{referral.source_identity}/{type_}",
                         "value": id_,
                     },
-                    "display": f"Patient record at {referral.custodian.party.name}",
+                    "display": f"Patient record at {referral.custodian.name}",
                 },
             }
         ],

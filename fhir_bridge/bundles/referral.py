@@ -38,14 +38,21 @@ class Involved:
     at: RecordRef | None = None
     """None when the destination has none; it is named by its identifier then."""
 
+    @property
+    def name(self) -> str:
+        """Return what people call it; its identifier when nobody said."""
+        return self.party.name or self.party.value
+
     def reference(self) -> Json:
         """Return the Reference to it: by identifier always, by address where there is one."""
         address = {"reference": self.at} if self.at is not None else {}
-        return {**address, "type": "Organization", **self._name()}
-
-    def _name(self) -> Json:
         identifier = {"system": self.party.system, "value": self.party.value}
-        return {"identifier": identifier, "display": self.party.name}
+        return {
+            **address,
+            "type": "Organization",
+            "identifier": identifier,
+            "display": self.name,
+        }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,7 +85,7 @@ class Referral:
             "type": concept(_IDENTIFIER_TYPE, "PLAC", "Placer Identifier"),
             "system": f"{self.source_identity}/second-opinion",
             "value": self.id_of(what),
-            "assigner": {"display": self.custodian.party.name},
+            "assigner": {"display": self.custodian.name},
         }
 
     @property

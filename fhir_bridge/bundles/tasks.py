@@ -22,6 +22,8 @@ class Undelivered:
     """Things that the records refer to and the first provider could not give."""
     studies: Sequence[str] = ()
     """For each imaging study whose pixels were not transferred, where they are held."""
+    differing: int = 0
+    """Released things that are not at the destination as they were sent, and were accepted so."""
 
 
 def task(referral: Referral, undelivered: Undelivered) -> Json:
@@ -71,6 +73,9 @@ def task(referral: Referral, undelivered: Undelivered) -> Json:
 def _sentences(undelivered: Undelivered) -> list[str]:
     """Say what is there. No number here may tell that something was withheld."""
     sentences = ["Each record that was released to you was delivered and read back."]
+    if count := undelivered.differing:
+        is_not = "1 item is not" if count == 1 else f"{count} items are not"
+        sentences.append(f"Of these, {is_not} stored here as it was sent.")
     if count := undelivered.unobtained:
         what = "1 item that they refer to" if count == 1 else f"{count} items that they refer to"
         sentences.append(f"{what} could not be obtained at the first provider.")

@@ -7,6 +7,7 @@ alone, so it is worked out once for each text.
 
 from __future__ import annotations
 
+import re
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -27,6 +28,7 @@ from fhir_bridge.references.urls import without_secrets
 NAMESPACE = uuid.UUID("5bd2a1c3-3a4e-5c1f-9d8e-6f0c7f2b9a41")
 """Ids of copies are made in it. Changing it would copy every record a second time."""
 
+_NAMED = re.compile(r"[A-Z][A-Za-z]{1,63}/[A-Za-z0-9\-.]{1,64}")
 _URI_SYSTEM = "urn:ietf:rfc:3986"
 
 
@@ -93,7 +95,7 @@ class Plan:
     def address(self, url: str) -> Resolved:
         """Return what becomes of Attachment.url; it is never left pointing to nothing."""
         where = target(url, self.base)
-        if isinstance(where, Local) and where.ref in self.removed:
+        if self._is_removed(where):
             return Verb.REMOVE, None
         to = self.urls.get(url) or (
             self.copies.get(where.ref) if isinstance(where, Local) else None
@@ -110,15 +112,23 @@ class Plan:
         where = target(text, self.base)
         if isinstance(where, Foreign):
             return _reworded(text)
+        if self._is_removed(where):
+            return Verb.REMOVE, None
         if not isinstance(where, Local):
             return self._name(where, text)
-        if where.ref in self.removed:
-            return Verb.REMOVE, None
         to = self.copies.get(where.ref)
         if to is None:
             type_, _, id_ = where.ref.partition("/")
             return Verb.NAME, {"system": f"{self.identity}/{type_}", "value": id_}
         return (Verb.UNVERSION if where.version else Verb.POINT), to
+
+    def _is_removed(self, where: Target) -> bool:
+        """Tell whether an address names what may not be named, well written or not."""
+        if isinstance(where, Local):
+            return where.ref in self.removed
+        if isinstance(where, Malformed):
+            return any(named in self.removed for named in _NAMED.findall(where.text))
+        return False
 
     def _name(self, where: Target, text: str) -> Resolved:
         """Servers refuse a name in place of an address, or resolve it as a search of theirs."""

@@ -205,3 +205,13 @@ def test_a_created_patient_is_who_the_source_says_without_links_to_other_charts(
         "identifier": [{"use": "secondary", "system": f"{IDENTITY}/Patient", "value": "1"}],
     }
     assert result.severed == ("managingOrganization",)
+
+
+def test_what_fhir_does_not_allow_in_an_attachment_is_left_out_and_stops_nothing() -> None:
+    odd = {"title": " ", "language": "e n", "creation": "yesterday", "url": "x"}
+    report = {**REPORT, "issued": "2026-10-01"}
+    content = document_reference(REFERRAL, replace(DOCUMENT, attachment=odd, content=report))
+
+    attachment = content["content"][0]["attachment"]
+    assert attachment.keys() == {"contentType", "url", "size", "hash"}
+    assert content["date"] == REFERRAL.written

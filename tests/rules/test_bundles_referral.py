@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from fhir_bridge.bundles import (
+    Involved,
     Purpose,
     Undelivered,
     authored_id,
@@ -20,6 +21,7 @@ from fhir_bridge.bundles import (
 )
 from fhir_bridge.errors import BadRecord, SettingsError
 from fhir_bridge.records import RecordRef
+from fhir_bridge.transfer import Party
 from tests.simulators.authored import REFERRAL, everything, involved
 
 
@@ -164,8 +166,27 @@ def test_the_recipient_is_told_complete_except_images() -> None:
     assert "of 2 studies" in notes(Undelivered(studies=["Endpoint/e", "Endpoint/f"]))[1]
 
 
+def test_the_recipient_is_told_what_is_not_stored_as_it_was_sent() -> None:
+    assert notes(Undelivered(differing=1))[1] == (
+        "Of these, 1 item is not stored here as it was sent."
+    )
+    assert "2 items are not" in notes(Undelivered(differing=2))[1]
+
+
+def test_an_organisation_without_a_name_is_called_by_its_identifier() -> None:
+    nameless = Involved(party=Party(system="urn:oid:2.999.1.1", value="x", name=""))
+    content = service_request(replace(REFERRAL, custodian=nameless), reasons=[])
+
+    assert nameless.reference()["display"] == "x"
+    assert content["identifier"][0]["assigner"] == {"display": "x"}
+
+
 def test_withheld_records_are_never_counted_to_the_recipient() -> None:
-    assert {field.name for field in fields(Undelivered)} == {"unobtained", "studies"}
+    assert {field.name for field in fields(Undelivered)} == {
+        "unobtained",
+        "studies",
+        "differing",
+    }
     said = json.dumps(everything()).lower()
     assert not any(word in said for word in ("withheld", "held back", "redacted"))
 

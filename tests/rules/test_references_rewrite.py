@@ -122,6 +122,26 @@ def test_a_reference_to_something_withheld_is_removed_whole_and_the_copy_is_reda
     assert b"hiv" not in lossless.encode(result.content).lower()
 
 
+@pytest.mark.parametrize(
+    "spelling",
+    [
+        "Observation/hiv",
+        "Observation/hiv/_history/2",
+        f"{BASE}/Observation/hiv",
+        f"{BASE}/Observation/hiv?_format=json",
+        "/Observation/hiv",
+        "Observation/hiv#x",
+    ],
+)
+def test_something_withheld_is_named_in_no_spelling(spelling: str) -> None:
+    withheld = plan(removed=frozenset({RecordRef("Observation/hiv")}))
+    content = {"hasMember": [{"reference": spelling}], "presentedForm": [{"url": spelling}]}
+    result = copied(content, withheld)
+
+    assert result.removed == ("hasMember[0]", "presentedForm[0]")
+    assert b"hiv" not in lossless.encode(result.content)
+
+
 def test_the_label_redacted_is_written_once() -> None:
     withheld = plan(removed=frozenset({RecordRef("Observation/x")}))
     labels = [{"system": "urn:x", "code": "y"}, REDACTED]
