@@ -42,7 +42,6 @@ def provenance(
         source is named by an identifier, because the destination cannot open
         its address.
     """
-    type_, _, id_ = source_patient.partition("/")
     content: Json = {
         "resourceType": "Provenance",
         "id": referral.id_of(f"Provenance/{number}"),
@@ -51,28 +50,29 @@ def provenance(
         "recorded": recorded,
         "reason": [concept(ACT_REASON, referral.purpose)],
         "activity": concept(_OPERATION, "CREATE", "create"),
-        "agent": [
-            _agent(_PARTICIPANT, "custodian", "Custodian", referral.custodian.reference()),
-            _agent(_PARTICIPANT, "author", "Author", referral.custodian.reference()),
-            {
-                **_agent(_US_CORE_PARTICIPANT, "transmitter", "Transmitter", _bridge()),
-                "onBehalfOf": referral.custodian.reference(),
-            },
-        ],
-        "entity": [
-            {
-                "role": "source",
-                "what": {
-                    "identifier": {
-                        "system": f"{referral.source_identity}/{type_}",
-                        "value": id_,
-                    },
-                    "display": f"Patient record at {referral.custodian.name}",
-                },
-            }
-        ],
+        "agent": _agents(referral),
+        "entity": [{"role": "source", "what": _chart(referral, source_patient)}],
     }
     return checked(content)
+
+
+def _chart(referral: Referral, patient: RecordRef) -> Json:
+    """Name the chart that the records come from."""
+    type_, _, id_ = patient.partition("/")
+    return {
+        "identifier": {"system": f"{referral.source_identity}/{type_}", "value": id_},
+        "display": f"Patient record at {referral.custodian.name}",
+    }
+
+
+def _agents(referral: Referral) -> list[Json]:
+    custodian = referral.custodian.reference()
+    bridge = _agent(_US_CORE_PARTICIPANT, "transmitter", "Transmitter", _bridge())
+    return [
+        _agent(_PARTICIPANT, "custodian", "Custodian", custodian),
+        _agent(_PARTICIPANT, "author", "Author", custodian),
+        {**bridge, "onBehalfOf": custodian},
+    ]
 
 
 def _agent(system: str, code: str, display: str, who: Json) -> Json:

@@ -148,31 +148,35 @@ def service_request(
         "identifier": [referral.identifier("ServiceRequest")],
         "status": "active",
         "intent": "directive" if directed else "order",
-        "category": [concept(SNOMED, "386053000", "Evaluation procedure (procedure)")],
         "priority": "routine",
-        "code": concept(
-            SNOMED,
-            "77406008",
-            "Confirmatory medical consultation (procedure)",
-            text="Second medical opinion",
-        ),
-        "orderDetail": [
-            concept(_DISPOSITION, "SO", "Second Opinion"),
-            concept(_DISPOSITION, "WR", "Send Written Report"),
-        ],
+        **_what_is_asked(),
         "subject": referral.subject,
         "authoredOn": referral.written,
         "requester": referral.requester.reference(),
         "performer": [referral.recipient.reference()],
-        "reasonCode": [
-            concept(_REFERRAL_REASON, "S", "Second Opinion", text="Second medical opinion"),
-            *(_reason(code) for code in reasons),
-        ],
+        "reasonCode": _reasons(reasons),
         **_references("reasonReference", conditions),
         **_references("supportingInfo", supporting),
         **_question(referral, question),
     }
     return checked(content)
+
+
+def _what_is_asked() -> Json:
+    code = concept(
+        SNOMED,
+        "77406008",
+        "Confirmatory medical consultation (procedure)",
+        text="Second medical opinion",
+    )
+    return {
+        "category": [concept(SNOMED, "386053000", "Evaluation procedure (procedure)")],
+        "code": code,
+        "orderDetail": [
+            concept(_DISPOSITION, "SO", "Second Opinion"),
+            concept(_DISPOSITION, "WR", "Send Written Report"),
+        ],
+    }
 
 
 def _references(name: str, refs: Sequence[RecordRef]) -> Json:
@@ -191,6 +195,11 @@ def _question(referral: Referral, question: str) -> Json:
 def reason_codes() -> dict[str, str]:
     """Return the reasons for a second opinion: code to what it means."""
     return {one["code"]: one["display"] for one in _trigger_system()["concept"]}
+
+
+def _reasons(codes: Sequence[str]) -> list[Json]:
+    always = concept(_REFERRAL_REASON, "S", "Second Opinion", text="Second medical opinion")
+    return [always, *(_reason(code) for code in codes)]
 
 
 def _reason(code: str) -> Json:
