@@ -136,10 +136,8 @@ def service_request(
         https://hl7.org/fhir/R4/servicerequest.html; the code as HL7 Switzerland
         binds it to a request for a second opinion; the rules of BSeR's
         referral-servicerequest, which is not claimed because the build has not
-        its package. An order is a practitioner's, a directive the patient's own
-        (45 CFR 164.524(c)(3)(ii)).
+        its package.
     """
-    directed = referral.by_patient and referral.purpose == Purpose.PATIENT_REQUESTED
     supporting = [ref for ref in (consent, *records) if ref is not None]
     content: Json = {
         "resourceType": "ServiceRequest",
@@ -147,7 +145,7 @@ def service_request(
         **meta(test_data=referral.test_data),
         "identifier": [referral.identifier("ServiceRequest")],
         "status": "active",
-        "intent": "directive" if directed else "order",
+        "intent": _intent(referral),
         "priority": "routine",
         **_what_is_asked(),
         "subject": referral.subject,
@@ -160,6 +158,12 @@ def service_request(
         **_question(referral, question),
     }
     return checked(content)
+
+
+def _intent(referral: Referral) -> str:
+    """An order is a practitioner's, a directive the patient's own (45 CFR 164.524(c)(3)(ii))."""
+    directed = referral.by_patient and referral.purpose == Purpose.PATIENT_REQUESTED
+    return "directive" if directed else "order"
 
 
 def _what_is_asked() -> Json:
