@@ -16,6 +16,7 @@ from fhir_bridge.codes import mapping
 from fhir_bridge.records import Json
 
 _OID = re.compile(r"[0-2](\.[0-9]+)+\Z")
+_URN = "urn:oid:"
 
 Code = tuple[str, str]
 """System and code."""
@@ -25,14 +26,15 @@ Code = tuple[str, str]
 def system_name(system: str) -> str:
     """Return a system without blanks, trailing slash and version, a bare OID as URN."""
     plain = system.partition("|")[0].strip().rstrip("/")
-    return "urn:oid:" + plain if _OID.match(plain) else plain
+    oid = plain[len(_URN) :] if plain.lower().startswith(_URN) else plain
+    return _URN + oid if _OID.match(oid) else plain
 
 
 def identifier(system: str, value: str) -> Code:
     """Return an identifier so that equal ones are equal: NPI's OID and URL are one system."""
     plain = system_name(system)
     known: Mapping[str, str] = mapping("participation.json")["identifier_systems"]
-    return known.get(plain.lower(), plain), value.strip()
+    return known.get(plain, plain), value.strip()
 
 
 def identifiers_of(rows: Any) -> frozenset[Code]:
