@@ -9,7 +9,7 @@ every reference, wherever it stands. Nothing here reads from a server.
 from fhir_bridge.references.closure import ClosurePolicy, Follow
 from fhir_bridge.references.dangling import Suspect, dangling
 from fhir_bridge.references.order import strongly_connected_order
-from fhir_bridge.references.places import Found, FoundAttachment, attachments, walk
+from fhir_bridge.references.places import Found, FoundAttachment, Survey, attachments, survey, walk
 from fhir_bridge.references.plan import NAMESPACE, Plan, copy_id
 from fhir_bridge.references.removal import breaks_minimum
 from fhir_bridge.references.rewriting import REDACTED, Rewritten, rewrite, undo
@@ -39,6 +39,7 @@ __all__ = [
     "Malformed",
     "Plan",
     "Rewritten",
+    "Survey",
     "Suspect",
     "Target",
     "Urn",
@@ -48,6 +49,7 @@ __all__ = [
     "dangling",
     "rewrite",
     "strongly_connected_order",
+    "survey",
     "target",
     "undo",
     "walk",

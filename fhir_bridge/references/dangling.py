@@ -14,7 +14,7 @@ from collections.abc import Container, Iterable
 from dataclasses import dataclass
 
 from fhir_bridge.records import Json, RecordRef
-from fhir_bridge.references.places import attachments, walk
+from fhir_bridge.references.places import survey
 from fhir_bridge.references.targets import Contained, Local, Malformed, Target, Urn, target
 
 
@@ -48,11 +48,12 @@ def dangling(
     found: list[Suspect] = []
     for ref, content in contents:
         inside = _contained_ids(content)
-        for one in walk(content):
+        surveyed = survey(content)
+        for one in surveyed.references:
             where = target(one.reference, base)
             if isinstance(where, Urn) or _leads_nowhere(where, inside, known):
                 found.append(Suspect(ref, one.path, _to_ask(where)))
-        for shown in attachments(content):
+        for shown in surveyed.attachments:
             where = target(shown.url, base)
             if _leads_nowhere(where, inside, known):
                 found.append(Suspect(ref, shown.path, _to_ask(where)))

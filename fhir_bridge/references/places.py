@@ -51,9 +51,17 @@ class FoundAttachment:
     content_type: str | None
 
 
-def walk(content: Json) -> Iterator[Found]:
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """Every reference and every attachment of a resource, in document order."""
+
+    references: list[Found]
+    attachments: list[FoundAttachment]
+
+
+def survey(content: Json) -> Survey:
     """
-    Find every Reference of a resource, in document order.
+    Find every Reference and every Attachment of a resource in one pass.
 
     Args:
         content: A resource as received. Its shape is not trusted.
@@ -63,38 +71,39 @@ def walk(content: Json) -> Iterator[Found]:
             by everyone who reads the record.
 
     Source:
-        https://hl7.org/fhir/R4/references.html
+        https://hl7.org/fhir/R4/references.html,
+        https://hl7.org/fhir/R4/datatypes.html#Attachment
     """
+    found = Survey([], [])
     for place in reversed(marked_places(content)):
         if is_reference(place):
             reference = place[0].get("reference")
-            yield Found(path(place), element(place), place[0], reference)
+            found.references.append(Found(path(place), element(place), place[0], reference))
+        elif is_attachment(place):
+            found.attachments.append(_attachment(place))
+    return found
+
+
+def _attachment(place: Place) -> FoundAttachment:
+    holder = place[0]
+    return FoundAttachment(
+        path=path(place),
+        element=element(place),
+        holder=holder,
+        url=_text(holder.get("url")),
+        has_data=isinstance(holder.get("data"), str),
+        content_type=_text(holder.get("contentType")),
+    )
+
+
+def walk(content: Json) -> Iterator[Found]:
+    """Find every Reference of a resource, as `survey` does."""
+    yield from survey(content).references
 
 
 def attachments(content: Json) -> Iterator[FoundAttachment]:
-    """
-    Find every Attachment of a resource, in document order.
-
-    Args:
-        content: A resource as received. Its shape is not trusted.
-
-    Raises:
-        MalformedJson: A list inside a list.
-
-    Source:
-        https://hl7.org/fhir/R4/datatypes.html#Attachment
-    """
-    for place in reversed(marked_places(content)):
-        if is_attachment(place):
-            holder = place[0]
-            yield FoundAttachment(
-                path=path(place),
-                element=element(place),
-                holder=holder,
-                url=_text(holder.get("url")),
-                has_data=isinstance(holder.get("data"), str),
-                content_type=_text(holder.get("contentType")),
-            )
+    """Find every Attachment of a resource, as `survey` does."""
+    yield from survey(content).attachments
 
 
 def marked_places(content: Json) -> list[Place]:  # noqa: C901 - a call per list costs a quarter
