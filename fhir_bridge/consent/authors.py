@@ -31,7 +31,7 @@ class Author:
         self._parts: list[frozenset[Code]] = []
         self.clear = found is not None
         """Everything that the reference leads to could be read."""
-        self.is_person = found is not None and found.get("resourceType") in _PERSONS
+        self.is_person = found is not None and str(found.get("resourceType")) in _PERSONS
         if found is not None and found.get("resourceType") == "PractitionerRole":
             self._follow(found)
 

@@ -21,7 +21,7 @@ from fhir_bridge.consent.dates import Period, holds, instant, period, span
 from fhir_bridge.consent.parties import Lookup, Naming, is_patient
 from fhir_bridge.consent.policies import is_opt_out, policy_fault
 from fhir_bridge.consent.shape import Fault, fault
-from fhir_bridge.consent.terms import codings
+from fhir_bridge.consent.terms import coding, codings
 from fhir_bridge.records import Json
 
 SourcePaper = Callable[[Json], bool | None]
@@ -34,6 +34,7 @@ _NOT_IN_FORCE = {
     "inactive": "was ended (status)",
     "entered-in-error": "was entered in error",
 }
+_LEFT_OUT = {"SUBSETTED", "REDACTED", "MASKED", "ABSTRED", "AGGRED", "ANONYED", "PSEUDED"}
 _MEANINGS = {"instance", "related", "authoredby"}
 
 
@@ -146,13 +147,18 @@ def _faults(consent: Json, ask: Ask, lookup: Lookup) -> Iterator[Fault]:
     """Yield what makes a well-shaped Consent unusable, the plainest first."""
     if not is_patient(consent.get("patient"), consent, ask, lookup):
         yield Fault("consent-patient-unclear", "patient", "is not clearly this patient's (patient)")
+    yield from _incomplete(consent)
     yield from _dated(consent, ask)
     yield from _performers(consent, ask, lookup)
     yield from _verification(consent)
-    provision = consent.get("provision")
-    if provision is None:
+    if "provision" in consent:
+        yield from _provisions(consent, ask)
+    else:
         yield Fault("consent-provision-missing", "provision", "says nothing (provision)")
-        return
+
+
+def _provisions(consent: Json, ask: Ask) -> Iterator[Fault]:
+    provision = consent["provision"]
     yield from _types(consent, provision)
     found = policy_fault(consent, ask, permits=provision.get("type") == "permit")
     if found is not None:
@@ -160,6 +166,18 @@ def _faults(consent: Json, ask: Ask, lookup: Lookup) -> Iterator[Fault]:
     yield from _details(provision, "provision", ask)
     for n, one in enumerate(provision.get("provision", ())):
         yield from _details(one, f"provision.provision[{n}]", ask)
+
+
+def _incomplete(consent: Json) -> Iterator[Fault]:
+    """A server that leaves elements out, and says so, may have left out an exception."""
+    meta = consent.get("meta")
+    holder = meta if isinstance(meta, dict) else {}
+    for name in ("tag", "security"):
+        rows = holder.get(name)
+        for row in rows if isinstance(rows, list) else []:
+            if coding(row)[1] in _LEFT_OUT:
+                where = f"meta.{name}"
+                yield Fault("consent-incomplete", where, f"was not given in full ({where})")
 
 
 def _dated(consent: Json, ask: Ask) -> Iterator[Fault]:

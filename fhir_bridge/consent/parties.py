@@ -18,7 +18,6 @@ _DEPTH_MAX = 4
 """A group of a care team of a group: deeper, or round in a circle, nobody can tell."""
 
 _NEVER_AN_ORGANISATION = {"Patient", "RelatedPerson"}
-_NOT_WORKING = {"proposed", "suspended", "inactive", "entered-in-error"}
 
 
 class Lookup:
@@ -101,7 +100,7 @@ class Naming:
         return told.pop() if len(told) == 1 else Truth.CANNOT_TELL
 
     def _by_reference(self, text: Any, container: Any, depth: int) -> Truth:
-        if text in self._references:
+        if isinstance(text, str) and text in self._references:
             return Truth.YES
         found = self._lookup.find(text, container)
         if found is None:
@@ -122,7 +121,7 @@ class Naming:
                         resource, "participant", ("member", "onBehalfOf"), container, depth
                     )
                 )
-                return _doubt(team, doubtful=resource.get("status") in _NOT_WORKING)
+                return _doubt(team, doubtful=resource.get("status") != "active")
             case str(type_) if type_ in _NEVER_AN_ORGANISATION:
                 return Truth.NO
             case _:

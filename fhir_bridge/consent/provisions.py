@@ -155,10 +155,10 @@ class Binding:
         )
 
     def _purpose(self, row: Any) -> Truth:
-        code = purposes().code(coding(row))
-        if code is None:
+        code, asked = purposes().code(coding(row)), self._ask.purpose
+        if code is None or not purposes().knows(asked):
             return Truth.CANNOT_TELL
-        return Truth.YES if purposes().is_a(self._ask.purpose, code) else Truth.NO
+        return Truth.YES if purposes().is_a(asked, code) else Truth.NO
 
     def _dates(self, value: Any) -> Clause:
         bounds = period(value, self._ask.timezone)

@@ -139,9 +139,13 @@ def _forbidden(value: Any, path: str) -> Iterator[Fault]:
 
 
 def _misshapen(value: Any, shape: str, path: str) -> Iterator[Fault]:
-    if not isinstance(value, dict) or not value:
+    if isinstance(value, dict) and value:
+        yield from _members(value, shape, path)
+    else:
         yield _wrong(path)
-        return
+
+
+def _members(value: dict[str, Any], shape: str, path: str) -> Iterator[Fault]:
     known = _SHAPES[shape] | _EVERYWHERE
     for name, inner in value.items():
         where = _join(path, name)

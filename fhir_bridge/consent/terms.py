@@ -76,7 +76,11 @@ class Tree:
     def code(self, pair: Code) -> str | None:
         """Return the code when it is one of this system, else None."""
         system, code = pair
-        return code if system in self._systems and code in self._known else None
+        return code if system in self._systems and self.knows(code) else None
+
+    def knows(self, code: str) -> bool:
+        """Tell whether a code is one of this system."""
+        return code in self._known
 
     def is_a(self, code: str, ancestor: str) -> bool:
         """Tell whether a code is another, or one of its kinds."""

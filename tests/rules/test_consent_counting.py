@@ -11,7 +11,6 @@ from fhir_bridge.records import Json
 from tests.rules.consents import (
     NOW,
     POLICY,
-    TREE,
     actor,
     answer,
     code,
@@ -70,6 +69,7 @@ def test_a_consent_about_another_matter_is_out(scope: str) -> None:
         {"coding": [{"system": "urn:local", "code": "patient-privacy"}]},
         {"coding": [code("consentscope", "patient-privacy"), code("consentscope", "research")]},
         {"coding": "patient-privacy"},
+        {"coding": ["patient-privacy"]},
         "patient-privacy",
         None,
     ],
@@ -103,6 +103,8 @@ def test_a_consent_given_to_several_hospitals_counts_when_one_is_ours() -> None:
         "Organization/ours",
         [{"display": "First Clinic"}],
         [{"reference": "Organization/nowhere"}],
+        [{"reference": ["Organization/ours"]}],
+        ["Organization/ours"],
         [{"reference": "Organization/other-clinic"}, {"display": "First Clinic"}],
     ],
 )
@@ -245,6 +247,16 @@ UNUSABLE: dict[str, tuple[Json, str, str]] = {
         "consent-from-the-future",
         "dateTime",
     ),
+    "a server left elements out of it": (
+        consent(meta={"tag": [code("v3-ObservationValue", "SUBSETTED")]}),
+        "consent-incomplete",
+        "meta.tag",
+    ),
+    "elements were removed from it": (
+        consent(meta={"security": [label("N"), code("v3-ObservationValue", "REDACTED")]}),
+        "consent-incomplete",
+        "meta.security",
+    ),
     "it does not say when it was given": (consent(dateTime=None), "consent-undated", "dateTime"),
     "its date cannot be read": (consent(dateTime="10.1.2026"), "consent-undated", "dateTime"),
     "its patient is another": (
@@ -303,85 +315,6 @@ def test_a_consent_in_force_is_unusable_and_refuses_when(what: str) -> None:
 def test_a_consent_that_is_unusable_never_permits_alone_when(what: str) -> None:
     assert answer(UNUSABLE[what][0]) == "refuse"
     assert not weighed(UNUSABLE[what][0]).may_release_something()
-
-
-SHAPES: list[Json] = [
-    consent(category={}),
-    consent(category=[]),
-    consent(category=None),
-    consent(performer={"reference": "Patient/p"}),
-    consent(identifier="c"),
-    consent(provision=[permit()]),
-    consent({}),
-    consent(permit(actor={})),
-    consent(permit(actor=[])),
-    consent(permit(actor=[{"reference": {"reference": "Organization/theirs"}}])),
-    consent(permit(purpose=["TREAT"])),
-    consent(permit(purpose=[{"code": 5}])),
-    consent(permit(period=[])),
-    consent(permit(type=None)),
-    consent(permit(data=[{"meaning": "instance"}])),
-    consent(permit(securityLabel=[{}])),
-    consent(verification=[{"verifiedWith": {"display": "x"}}]),
-    consent(verification=[{"verified": "true"}]),
-    consent(policy=[{"uri": " "}]),
-    consent(language=""),
-    consent(_scope={"id": "x"}),
-    consent(_status=["x"]),
-    consent(_status={"value": "draft"}),
-]
-
-
-@pytest.mark.parametrize("n", range(len(SHAPES)))
-def test_a_consent_of_wrong_json_shape_refuses(n: int) -> None:
-    assert reason(SHAPES[n], consent(id="older")) == "consent-shape"
-
-
-@pytest.mark.parametrize("thing", [None, [], "Consent", {}, {"resourceType": "Patient"}])
-def test_what_is_no_consent_at_all_refuses(thing: Any) -> None:
-    assert reason(thing, consent(id="older")) == "consent-shape"
-
-
-def test_plain_extensions_and_displays_are_ignored() -> None:
-    row = code("v3-ActReason", "TREAT") | {"display": "Marketing", "extension": [{"url": "u"}]}
-    made = consent(
-        permit(purpose=[row], extension=[{"url": "urn:deny", "valueBoolean": True}]),
-        extension=[{"url": "urn:x"}],
-        _status={"id": "s", "extension": [{"url": "urn:y"}]},
-        text={"status": "generated", "div": "<div>modifierExtension</div>"},
-    )
-    assert answer(made) == "permit"
-
-
-def test_the_operator_may_accept_policies_of_his_own() -> None:
-    ours = "https://first.example/policy/1"
-    made = consent(policy=[{"uri": ours}])
-    rule = consent(policy=None, policyRule=concept("consentpolicycodes", "ssa-827"))
-    accepted = frozenset({ours, f"{TREE}consentpolicycodes|ssa-827"})
-    assert answer(made, accepted_policies=accepted) == "permit"
-    assert answer(rule, accepted_policies=accepted) == "permit"
-
-
-def test_accepting_a_policy_does_not_turn_its_meaning_round() -> None:
-    refusing = "https://profiles.ihe.net/ITI/PCF/Policy-deny"
-    accepted = frozenset({refusing, f"{TREE}v3-ActCode|OPTOUT"})
-    made = consent(policy=[{"uri": refusing}])
-    rule = consent(policyRule=concept("v3-ActCode", "OPTOUT"))
-    assert answer(made, accepted_policies=accepted) == "refuse"
-    assert answer(rule, accepted_policies=accepted) == "refuse"
-
-
-@pytest.mark.parametrize(
-    ("system", "value"), [("consentpolicycodes", "hipaa-auth"), ("v3-ActCode", "OPTIN")]
-)
-def test_a_known_policy_rule_is_enough(system: str, value: str) -> None:
-    assert answer(consent(policy=None, policyRule=concept(system, value))) == "permit"
-
-
-def test_a_deny_may_rest_on_any_known_policy() -> None:
-    made = consent(deny(), policyRule=concept("consentpolicycodes", "va-10-0484"))
-    assert answer(made) == "deny"
-    assert answer(consent(deny(), policyRule=concept("consentpolicycodes", "nci"))) == "deny"
 
 
 def test_a_paper_that_is_missing_refuses() -> None:

@@ -118,7 +118,7 @@ WORLD: dict[str, Json] = {
     "Organization/researcher": organization("researcher", (NPI, "8")),
     "Encounter/e": {"resourceType": "Encounter", "id": "e"},
 }
-TO_DOCTOR = {"actor": [actor("Practitioner/d")]}
+TO_DOCTOR: Any = {"actor": [actor("Practitioner/d")]}
 
 
 def pcf(type_: str = "permit", policy: str = BASE, **more: Any) -> Json:
@@ -214,7 +214,7 @@ def test_pcf_intermediate_dissent_except_breaking_the_glass() -> None:
     assert asked(made, purpose="BTG") == "permit"
 
 
-def restricted(*codes: str) -> dict[str, Any]:
+def restricted(*codes: str) -> Any:
     return {"securityLabel": [label(one) for one in codes]}
 
 

@@ -239,3 +239,11 @@ def test_the_exact_labels_decide_and_not_the_record_they_stand_on() -> None:
     assert seen[0] is seen[3]
     assert standing.decide(record(COMPUTED, DOCUMENT)).answer == "refuse"
     assert standing.decide(record(COMPUTED)).answer == "permit"
+
+
+def test_what_is_remembered_of_decisions_has_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fhir_bridge.consent.standing._REMEMBERED", 1)
+    standing = weighed(consent(permit(securityLabel=rows("N"))))
+    for _ in range(2):
+        assert standing.decide(record(NORMAL)).answer == "permit"
+        assert standing.decide(record(HIV)).answer == "deny"

@@ -131,7 +131,7 @@ def test_a_logical_reference_to_data_is_compared_by_identifier() -> None:
     assert denied(record(), data=to("#inside", "related")) == "refuse"
 
 
-ENCOUNTER = {"encounter": {"reference": "Encounter/e"}}
+ENCOUNTER: Any = {"encounter": {"reference": "Encounter/e"}}
 
 
 def test_related_is_the_same_encounter_request_or_episode() -> None:
@@ -273,6 +273,11 @@ def test_an_author_is_the_same_by_identifier() -> None:
     logical = {"identifier": {"system": NPI, "value": "a"}}
     assert permitted(observed(performer=[logical]), **by("Practitioner/a")) == "permit"
     assert permitted(observed(performer=["Practitioner/a"]), **by("Practitioner/a")) == "deny"
+
+
+def test_a_contained_author_of_no_type_is_no_person() -> None:
+    strange = observed(performer=[{"reference": "#x"}], contained=[{"id": "x", "resourceType": []}])
+    assert denied(strange, **by("Practitioner/a")) == "refuse"
 
 
 def test_an_organisation_that_authored_nothing_here_is_told() -> None:

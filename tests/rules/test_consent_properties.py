@@ -37,8 +37,8 @@ def some(*values: Any) -> st.SearchStrategy[list[Any]]:
 
 ELEMENTS: dict[str, st.SearchStrategy[Any]] = {
     "actor": some(*ORGANISATIONS).map(lambda refs: [actor(ref) for ref in refs]),
-    "purpose": some("TREAT", "COC", "HRESCH", "XXX").map(lambda codes: [*map(purpose, codes)]),
-    "securityLabel": some("N", "R", "V", *CODES, "XXX").map(lambda codes: [*map(label, codes)]),
+    "purpose": some("TREAT", "COC", "HRESCH", "NOSUCH").map(lambda codes: [*map(purpose, codes)]),
+    "securityLabel": some("N", "R", "V", *CODES, "NOSUCH").map(lambda codes: [*map(label, codes)]),
     "action": some("disclose", "access").map(
         lambda codes: [concept("consentaction", one) for one in codes]
     ),

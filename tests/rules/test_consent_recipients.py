@@ -78,6 +78,7 @@ def test_a_reference_that_is_known_to_be_the_recipient_needs_no_identifier() -> 
         {"reference": "https://elsewhere.example/Organization/theirs"},
         {"identifier": {"value": THEIRS[1]}},
         {"type": "Organization"},
+        {"reference": "#strange"},
     ],
 )
 def test_what_is_unresolvable_or_a_display_only_cannot_be_told(reference: Json) -> None:
@@ -110,6 +111,13 @@ def test_a_contained_organisation_is_resolved_inside_the_consent() -> None:
     made = consent(permit(actor=[actor("#them")]), contained=inside)
     assert answer(made) == "permit"
     assert permitted("#them", world={"#them": organization("them", THEIRS)}) == "deny"
+
+
+@pytest.mark.parametrize("strange", [{"resourceType": []}, {"resourceType": {}}, {}])
+def test_a_contained_thing_of_no_type_cannot_be_told(strange: Json) -> None:
+    inside = [{"id": "them"} | strange]
+    refusal = consent(deny(actor=[actor("#them")]), contained=inside)
+    assert answer(consent(id="older"), refusal) == "refuse"
 
 
 def test_a_department_of_the_recipient_is_in_doubt() -> None:
@@ -158,10 +166,10 @@ def role(practitioner: str | None, organization_: str | None) -> dict[str, Json]
 
 def test_through_a_practitioner_role_both_must_fit() -> None:
     us = Party(identifiers=frozenset({THEIRS, (NPI, "7")}))
-    fits = {"world": role("7", "Organization/theirs"), "recipient": us}
+    fits: Any = {"world": role("7", "Organization/theirs"), "recipient": us}
     assert permitted("PractitionerRole/r", **fits) == "permit"
     assert permitted("PractitionerRole/r", world=role("7", "Organization/theirs")) == "deny"
-    wrong = {"world": role("7", "Organization/other"), "recipient": us}
+    wrong: Any = {"world": role("7", "Organization/other"), "recipient": us}
     assert permitted("PractitionerRole/r", **wrong) == "deny"
     assert permitted("PractitionerRole/r", world=role(None, "Organization/theirs")) == "permit"
     assert permitted("PractitionerRole/r", world=role(None, None)) == "deny"
@@ -211,7 +219,7 @@ def test_a_group_that_contains_itself_is_in_doubt_and_ends() -> None:
     assert denied("Group/g", world=group({"entity": {"reference": "Group/g"}})) == "refuse"
 
 
-def team(participant: Json, status: str = "active") -> dict[str, Json]:
+def team(participant: Json, status: Any = "active") -> dict[str, Json]:
     made = {"resourceType": "CareTeam", "id": "t", "status": status, "participant": [participant]}
     return {"CareTeam/t": made}
 
@@ -220,6 +228,7 @@ def test_through_a_care_team_one_participant_is_enough() -> None:
     them = {"member": {"reference": "Organization/theirs"}}
     assert permitted("CareTeam/t", world=team(them)) == "permit"
     assert permitted("CareTeam/t", world=team(them, "inactive")) == "deny"
+    assert permitted("CareTeam/t", world=team(them, None)) == "deny"
     assert denied("CareTeam/t", world=team(them, "inactive")) == "refuse"
 
 
@@ -237,7 +246,7 @@ def test_the_role_is_a_recipient_or_a_kind_of_one(code: str) -> None:
     assert denied("Organization/theirs", code) == "deny"
 
 
-@pytest.mark.parametrize("code", ["AUT", "CST", "PRF", "PART", "XXX"])
+@pytest.mark.parametrize("code", ["AUT", "CST", "PRF", "PART", "NOSUCH"])
 def test_authors_and_custodians_are_no_recipients(code: str) -> None:
     assert permitted("Organization/theirs", code) == "deny"
     assert denied("Organization/theirs", code) == "refuse"
@@ -311,7 +320,7 @@ def test_research_is_no_kind_of_treatment() -> None:
     "row",
     [
         {"system": "https://first.example/purposes", "code": "FooBar"},
-        {"system": TREE + "v3-ActReason", "code": "XXX"},
+        {"system": TREE + "v3-ActReason", "code": "NOSUCH"},
         {"code": "TREAT"},
         {"display": "treatment"},
     ],
@@ -321,6 +330,12 @@ def test_a_purpose_nobody_knows_cannot_be_told(row: Json) -> None:
     refusal = consent(deny(purpose=[row]), id="refusal")
     assert answer(consent(id="older"), refusal) == "refuse"
     assert for_purpose("TREAT", row, "TREAT") == "permit"
+
+
+def test_a_purpose_asked_for_that_nobody_knows_cannot_be_told() -> None:
+    assert for_purpose("WHATEVER", "TREAT") == "deny"
+    refusal = consent(deny(purpose=[purpose("TREAT")]), id="refusal")
+    assert answer(consent(id="older"), refusal, purpose="WHATEVER") == "refuse"
 
 
 def test_a_denied_purpose_does_not_deny_another() -> None:
