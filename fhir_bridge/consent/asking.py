@@ -37,6 +37,8 @@ class Ask:
     """Where the custodian's days begin; None reads every date in the patient's favour."""
     accepted_policies: frozenset[str]
     """Policies that the operator knows: a URI, or ``system|code`` of a policyRule."""
+    birth_date: str | None = None
+    """The patient's, as the source wrote it; None takes every record for one of a child."""
     waive_paper: bool
     """Do not ask for the signed paper of a Consent that the source holds."""
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 import re
 from calendar import monthrange
 from datetime import UTC, date, datetime, timedelta
+from functools import lru_cache
 from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
@@ -72,7 +73,13 @@ def span(text: Any, zone: ZoneInfo | None) -> Span | None:
     Source:
         https://hl7.org/fhir/R4/datatypes.html#dateTime
     """
-    parts = _FORM.match(text) if isinstance(text, str) else None
+    return _span(text, zone) if isinstance(text, str) else None
+
+
+@lru_cache(maxsize=2_048)
+def _span(text: str, zone: ZoneInfo | None) -> Span | None:
+    """Results of one panel carry one date, so most have been read before."""
+    parts = _FORM.match(text)
     if parts is None:
         return None
     try:

@@ -16,7 +16,7 @@ from fhir_bridge.consent.answers import Answer, Reading, Truth
 from fhir_bridge.consent.asking import Ask, RecordFacts
 from fhir_bridge.consent.dates import Moment
 from fhir_bridge.consent.labelling import is_psychotherapy
-from fhir_bridge.consent.parties import Lookup
+from fhir_bridge.consent.parties import Lookup, is_patient
 from fhir_bridge.consent.provisions import RECORD_ELEMENTS, Binding, Provision, read_labels
 from fhir_bridge.records import Json, RecordRef
 
@@ -40,6 +40,8 @@ class Directive:
     version: str | None
     root: Provision
     exceptions: tuple[Provision, ...]
+    by_relative: bool
+    """No performer is the patient."""
     signed: Moment
     """When the patient gave it."""
     missing: str | None
@@ -55,15 +57,18 @@ class Directive:
     @property
     def denies_all(self) -> bool:
         """Return whether every record is denied, whatever it is."""
-        blanket = [one for one in self._reading(Reading.DENY) if one.asks_nothing]
-        nested = any(one.bound is Truth.YES for one in blanket if one is not self.root)
-        root = any(one.bound is Truth.YES for one in blanket if one is self.root)
-        return nested or (root and not self.permits)
+        blanket = [
+            one
+            for one in self._reading(Reading.DENY)
+            if one.asks_nothing and one.bound is Truth.YES
+        ]
+        nested = any(one is not self.root for one in blanket)
+        return nested or (bool(blanket) and not self.permits)
 
     @property
     def looks_inside(self) -> bool:
         """Return whether a decision needs more of a record than its labels."""
-        return any(one.clauses for one in (self.root, *self.exceptions))
+        return self.by_relative or any(one.clauses for one in (self.root, *self.exceptions))
 
     @property
     def concerns(self) -> bool:
@@ -138,6 +143,7 @@ def directive(
         version=name[1],
         root=replace(root, psychotherapy=alone),
         exceptions=tuple(replace(one, psychotherapy=alone) for one in exceptions),
+        by_relative=not any(is_patient(one, consent, ask, lookup) for one in consent["performer"]),
         signed=binding.signed.first,
         missing=_missing(json, binding, root.reading),
         opted_out=opted_out,

@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from fhir_bridge.consent.answers import Answer, ConsentState, Decision
-from fhir_bridge.consent.asking import RecordFacts
+from fhir_bridge.consent.asking import Ask, RecordFacts
 from fhir_bridge.consent.directive import Directive, Finding
-from fhir_bridge.consent.guards import by_law, by_record
+from fhir_bridge.consent.guards import by_childhood, by_law, by_record
 from fhir_bridge.consent.labelling import is_psychotherapy
 from fhir_bridge.consent.matters import is_document
 from fhir_bridge.records import RecordRef
@@ -43,13 +43,13 @@ class Standing:
     """The patient's Consents, weighed once for one disclosure at one moment."""
 
     def __init__(
-        self, consents: Iterable[ConsentState], directives: Iterable[Directive], purpose: str
+        self, consents: Iterable[ConsentState], directives: Iterable[Directive], ask: Ask
     ) -> None:
         """Use `weigh`."""
         self.consents = tuple(consents)
         """Every Consent that was found or brought, sorted by name."""
         self._directives = tuple(directives)
-        self._purpose = purpose
+        self._ask = ask
         self._unusable = next((one for one in self.consents if one.counts and not one.usable), None)
         self._looks_inside = any(one.looks_inside for one in self._directives)
         self._known: dict[object, Decision] = {}
@@ -143,9 +143,12 @@ class Standing:
         if self._unusable is not None:
             yield _by_unusable(self._unusable)
         yield from _having(found, Answer.REFUSE)
-        yield from by_record(facts.labels, self._purpose, treatment=treatment)
+        yield from by_record(facts.labels, self._ask.purpose, treatment=treatment)
         if treatment:
             yield _TREATMENT
+        permitting = [one for one, finding in found if finding.answer is Answer.PERMIT]
+        if permitting and all(one.by_relative for one in permitting):
+            yield from by_childhood(facts, self._ask)
         yield from _having(found, Answer.PERMIT)
         yield _without_permit(found, psychotherapy=is_psychotherapy(facts.labels))
 

@@ -58,7 +58,7 @@ def weigh(
     return Standing(
         (one.state for one in weighed),
         (one.directive for one in weighed if one.directive is not None),
-        ask.purpose,
+        ask,
     )
 
 

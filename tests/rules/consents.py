@@ -55,6 +55,11 @@ WORLD: Mapping[str, Json] = {
     "Organization/other": organization("other", OTHER),
     "Organization/other-clinic": organization("other-clinic", (OURS[0], "other-clinic")),
     "Patient/p": {"resourceType": "Patient", "id": "p"},
+    "RelatedPerson/parent": {
+        "resourceType": "RelatedPerson",
+        "id": "parent",
+        "patient": {"reference": "Patient/p"},
+    },
     "DocumentReference/paper": {"resourceType": "DocumentReference", "id": "paper"},
 }
 

@@ -227,6 +227,8 @@ def test_a_records_own_purpose_must_not_conflict_with_the_request() -> None:
     assert answer(consent(), about=treating) == "permit"
     assert answer(consent(), about=both) == "permit"
     assert answer(consent(), about=treating, purpose="COC") == "permit"
+    invented = Labels(confidentiality="N", purposes=frozenset({"HTEST"}))
+    assert answer(consent(), about=invented) == "permit"
     assert reason(consent(), about=researching) == "record-purpose"
     assert answer(consent(), about=researching) == "refuse"
 

@@ -78,6 +78,8 @@ def test_a_permit_with_exceptions_is_narrower_than_one_without() -> None:
     older = consent(id="older", dateTime="2026-01-10T08:59:59Z")
     newer = consent(permit(provision=[deny(securityLabel=[label("HIV")])]), id="newer")
     assert weighed(newer, older).wider_pairs() == (("Consent/older", "Consent/newer"),)
+    dated = consent(permit(dataPeriod={"start": "2020"}), id="newer")
+    assert weighed(dated, older).wider_pairs() == (("Consent/older", "Consent/newer"),)
     older_and_narrower = newer | {"dateTime": "2024-01-01"}
     assert weighed(older_and_narrower, older).wider_pairs() == ()
 
@@ -118,6 +120,11 @@ def test_with_a_deny_of_everything_no_record_is_read() -> None:
     assert not weighed(PERMIT, DENY).may_release_something()
     nested = consent(permit(provision=[deny()]), id="nested")
     assert not weighed(PERMIT, nested).may_release_something()
+    mixed = [deny(actor=[actor("Organization/other")]), deny(), deny(securityLabel=[label("N")])]
+    assert not weighed(PERMIT, consent(permit(provision=mixed))).may_release_something()
+    assert not weighed(PERMIT, consent(permit(provision=mixed[::-1]))).may_release_something()
+    elsewhere = consent(permit(provision=mixed[:1]))
+    assert weighed(PERMIT, elsewhere).may_release_something()
 
 
 def test_a_deny_of_some_records_does_not_keep_the_others_from_being_read() -> None:
