@@ -7,6 +7,7 @@ a transaction that fails leaves nothing behind.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from urllib.parse import parse_qsl
@@ -18,6 +19,8 @@ from fhir_bridge.sandbox.outcomes import Problem
 from fhir_bridge.sandbox.parameters import TYPES, local
 from fhir_bridge.sandbox.profile import Profile
 from fhir_bridge.sandbox.searching import Query, matches
+
+_ID = re.compile(r"[A-Za-z0-9\-.]{1,64}\Z")
 
 Refusal = Callable[[str], Problem | None]
 """Says whether something forbids a write to ``Type/id``."""
@@ -185,6 +188,8 @@ class Writer:
     def _check_new_id(self, one: Write) -> None:
         if self._holdings.current(one.ref):
             return
+        if not _ID.match(one.ref.partition("/")[2]):
+            raise Problem(400, "invalid", "HAPI-0521: this is not an id that FHIR allows")
         if not self._profile.update_create and not one.query:
             raise Problem(405, "not-supported", "a client may not choose the id here")
         if one.ref.partition("/")[2].isdigit() and not self._profile.numeric_ids:

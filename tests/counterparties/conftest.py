@@ -1,0 +1,24 @@
+"""The servers that tests of this folder speak to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from fhir_bridge.sandbox import Sandbox
+from tests.simulators.counterparty import Counterparty, counterparty
+from tests.simulators.servers import hapi_bases, sekmet_base
+
+
+@pytest.fixture
+def server(request: pytest.FixtureRequest) -> Iterator[Counterparty]:
+    """The server that a contract test is run over; named by the test's parameter."""
+    product: str = request.param
+    if product == "sandbox":
+        with Sandbox(name="contract") as sandbox, counterparty(product, sandbox.base) as opened:
+            yield opened
+        return
+    base = hapi_bases()[0] if product == "hapi" else sekmet_base()
+    with counterparty(product, base) as opened:
+        yield opened
