@@ -31,7 +31,7 @@ _TREATMENT = Decision(
 )
 
 _WORDS = {
-    Answer.PERMIT: ("provision-permit", "permits it"),
+    Answer.PERMIT: ("consent-permit", "permits it"),
     Answer.DENY: ("provision-deny", "denies it"),
     Answer.REFUSE: ("provision-deny-unclear", "may deny it, and a person must look"),
 }

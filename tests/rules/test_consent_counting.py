@@ -31,7 +31,8 @@ def the_state(made: Any, **more: Any) -> Any:
 
 
 def test_a_usable_consent_in_force_permits() -> None:
-    assert answer(consent()) == "permit"
+    found = decided(consent())
+    assert (found.answer, found.reason, found.path) == ("permit", "consent-permit", "provision")
     state = the_state(consent())
     assert (state.counts, state.usable, state.reason, state.version) == (
         True,
