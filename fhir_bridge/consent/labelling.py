@@ -48,17 +48,20 @@ class LabelClause:
     element = "securityLabel"
 
     def permits(self, labels: Labels) -> Truth:
-        """Tell whether a permit with these labels covers a record."""
+        """
+        Tell whether a permit with these labels covers a record.
+
+        A label that is not understood, on either side, covers nothing; that a
+        record carries one is held for a person before any permit is asked.
+        """
         effective = labels.effective_confidentiality
         rank = _RESTRICTED if effective is None else _RANK[effective]
         if self.ceiling is not None and rank <= self.ceiling:
-            return _doubt(labels)
-        if labels.sensitivities and labels.sensitivities <= self.covered:
-            carried = _RANK[labels.confidentiality or "U"]
-            if carried <= max(self.ceiling or 0, _RESTRICTED):
-                return _doubt(labels)
-        unlabelled = bool(self.covered) and effective is None
-        return Truth.CANNOT_TELL if self.foreign or unlabelled else Truth.NO
+            return Truth.YES
+        if not labels.sensitivities or not labels.sensitivities <= self.covered:
+            return Truth.NO
+        carried = _RANK[labels.confidentiality or "U"]
+        return Truth.YES if carried <= max(self.ceiling or 0, _RESTRICTED) else Truth.NO
 
     def denies(self, labels: Labels, *, document: bool) -> Truth:
         """
@@ -191,7 +194,3 @@ def _says_all(labels: Labels, *, document: bool) -> bool:
     if labels.confidentiality is not None:
         return True
     return not document and (labels.computed_normal or bool(labels.sensitivities))
-
-
-def _doubt(labels: Labels) -> Truth:
-    return Truth.CANNOT_TELL if labels.unknown else Truth.YES
