@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from fhir_bridge import lossless
+from fhir_bridge.compare import known_normalisations
 from fhir_bridge.errors import BridgeError, ForeignLink, NotFhir
 from fhir_bridge.fhir_server.quirks import Quirks, quirks_of
 from fhir_bridge.wire import Answer, Wire
@@ -34,10 +35,13 @@ class Capabilities:
     conditional_create: bool
     conditional_update: bool
     everything: bool
+    """Whether `$everything` is there, and worth asking."""
     search_params: Mapping[str, frozenset[str]]
     """By resource type; a type that is not declared is missing."""
     revincludes: Mapping[str, frozenset[str]]
     interactions: Mapping[str, frozenset[str]]
+    normalisations: tuple[str, ...]
+    """Ids of `mappings/normalisations.json`: what the product writes differently without loss."""
     quirks: Quirks
 
     @property
@@ -84,20 +88,22 @@ def read(statement: Mapping[str, Any]) -> Capabilities:
     """Turn a CapabilityStatement, whose shape is not trusted, into what may be asked."""
     software = statement.get("software")
     software = software if isinstance(software, dict) else {}
-    quirks = quirks_of(_text(software.get("name")))
+    name, version = _text(software.get("name")), _text(software.get("version"))
+    quirks = quirks_of(name)
     rest = next(iter(_rows(statement.get("rest"))), {})
     system = set(_codes(rest.get("interaction")))
     types = {_text(row.get("type")): row for row in _rows(rest.get("resource"))}
     return Capabilities(
-        software=_text(software.get("name")),
-        version=_text(software.get("version")),
+        software=name,
+        version=version,
         fhir_version=_text(statement.get("fhirVersion")),
         transaction=_known(quirks.transaction, said="transaction" in system),
         batch=_known(quirks.batch, said="batch" in system),
         update_create=quirks.update_create or _update_create(types),
         conditional_create=any(row.get("conditionalCreate") is True for row in types.values()),
         conditional_update=any(row.get("conditionalUpdate") is True for row in types.values()),
-        everything=_has_everything(rest, types.get("Patient", {})),
+        everything=quirks.everything is not False
+        and _has_everything(rest, types.get("Patient", {})),
         search_params={
             name: frozenset(_text(one.get("name")) for one in _rows(row.get("searchParam")))
             for name, row in types.items()
@@ -108,6 +114,7 @@ def read(statement: Mapping[str, Any]) -> Capabilities:
         interactions={
             name: frozenset(_codes(row.get("interaction"))) for name, row in types.items()
         },
+        normalisations=known_normalisations(name, version),
         quirks=quirks,
     )
 

@@ -26,13 +26,14 @@ from fhir_bridge.fhir_server.chunks import (
     transaction,
 )
 from fhir_bridge.fhir_server.outcome import Outcome, outcome_in, outcome_of, refusal
+from fhir_bridge.fhir_server.paging import failed
 from fhir_bridge.fhir_server.read import Reader, in_parallel, status_of
-from fhir_bridge.fhir_server.search import failed
 from fhir_bridge.records import RecordRef
 from fhir_bridge.wire import ONCE, Answer, AnswerLost, Wire, retry_after_seconds
 from fhir_bridge.wire.connection import FHIR_JSON
 
 _SECONDS, _SECONDS_PER_ENTRY, _SECONDS_MAX = 30.0, 0.010, 300.0
+_TIMED_OUT_SECONDS = 5.0
 _TRIES_MAX = 3
 _CONFLICTS_MAX = 6
 _CONFLICT_SECONDS = 0.1
@@ -146,7 +147,7 @@ class Delivery:
     def _settle(self, chunk: Chunk, sent: Sent) -> list[Chunk]:
         """Note what is settled, and return what is to be sent again, in order."""
         if isinstance(sent, Unreachable):
-            return self._lost(chunk, sent, None)
+            return self._lost(chunk, sent, _pause(sent), done=isinstance(sent, AnswerLost))
         if sent.status < 300:  # noqa: PLR2004 - RFC 9110 15.3
             return self._taken(chunk, sent)
         if sent.status in _LATER:
@@ -187,16 +188,26 @@ class Delivery:
         error = refusal(self._wire.faults.who, one.ref, sent.status, outcome)
         self._note([Stored(ref=one.ref, status="refused", error=error)])
 
-    def _lost(self, chunk: Chunk, error: Unreachable, asked: float | None) -> list[Chunk]:
-        """Look what is there before anything is sent again."""
-        left = self._look(chunk) if _may_be_done(error) else [chunk]
+    def _lost(
+        self, chunk: Chunk, error: Unreachable, asked: float | None, *, done: bool = True
+    ) -> list[Chunk]:
+        """
+        Look what is there before anything is sent again.
+
+        Args:
+            chunk: What was sent.
+            error: Raised when it is hopeless.
+            asked: How long to wait, in seconds.
+            done: Whether the destination may have done it all the same.
+        """
+        left = self._look(chunk) if done else [chunk]
         if not left:
             return []
         if chunk.tries + 1 >= _TRIES_MAX and len(left[0].writes) == 1:
             raise error
         self._wire.patience.wait(asked, chunk.tries + 1)
         # A server may go on with what we gave up on, so it is looked for once more.
-        left = self._look(left[0]) if _may_be_done(error) else left
+        left = self._look(left[0]) if done else left
         if not left:
             return []
         if chunk.tries:
@@ -268,9 +279,10 @@ class Delivery:
         return retry_after_seconds(sent.headers, self._wire.clock.now())
 
 
-def _may_be_done(error: Unreachable) -> bool:
-    """Tell whether the destination may have done what no answer tells of."""
-    return isinstance(error, AnswerLost) or not str(error).endswith("running")
+def _pause(error: Unreachable) -> float | None:
+    """Give a server that is still at work some time to finish."""
+    timed_out = isinstance(error, AnswerLost) and error.timed_out
+    return _TIMED_OUT_SECONDS if timed_out else None
 
 
 def _response_rows(sent: Answer, expected: int) -> list[dict[str, Any]] | None:

@@ -22,6 +22,8 @@ class Page:
     next: str | None
     asked: frozenset[str] | None
     """Parameters that the server says it used; None when it does not say."""
+    unreadable: int
+    """Entries that hold no resource that FHIR allows."""
 
 
 def read(body: bytes, type_: str | None) -> Page:
@@ -41,7 +43,11 @@ def read(body: bytes, type_: str | None) -> Page:
         raise MalformedJson("the answer to a search is not a Bundle")
     matches: list[Resource] = []
     included: list[Resource] = []
+    unreadable = 0
     for mode, resource in _entries(content):
+        if resource is None:
+            unreadable += 1
+            continue
         is_match = mode == "match" or (mode is None and type_ in {None, resource.type})
         (matches if is_match or type_ is None else included).append(resource)
     total = content.get("total")
@@ -51,21 +57,31 @@ def read(body: bytes, type_: str | None) -> Page:
         total=total if isinstance(total, int) else None,
         next=_link(content, "next"),
         asked=_asked(_link(content, "self")),
+        unreadable=unreadable,
     )
 
 
-def _entries(content: dict[str, Any]) -> Iterator[tuple[str | None, Resource]]:
+def _entries(content: dict[str, Any]) -> Iterator[tuple[str | None, Resource | None]]:
     rows = content.get("entry", [])
     if not isinstance(rows, list):
         raise MalformedJson("the entries of a Bundle are not a list")
     for row in rows:
         resource = row.get("resource") if isinstance(row, dict) else None
-        if not isinstance(resource, dict):
-            raise MalformedJson("a Bundle holds an entry without a resource")
-        search = row.get("search")
+        search = row.get("search") if isinstance(row, dict) else None
         mode = search.get("mode") if isinstance(search, dict) else None
-        if mode != "outcome" and resource.get("resourceType") != "OperationOutcome":
-            yield mode, Resource.of(resource)
+        if mode != "outcome" and _type(resource) != "OperationOutcome":
+            yield mode, _resource(resource)
+
+
+def _type(content: Any) -> Any:
+    return content.get("resourceType") if isinstance(content, dict) else None
+
+
+def _resource(content: Any) -> Resource | None:
+    try:
+        return Resource.of(content)
+    except MalformedJson:
+        return None
 
 
 def _link(content: dict[str, Any], relation: str) -> str | None:

@@ -18,6 +18,8 @@ class Quirks:
     transaction: bool | None = None
     batch: bool | None = None
     update_create: bool | None = None
+    everything: bool | None = None
+    """False: it is there, and searches are faster."""
     entry_limit: int = 450
     byte_limit: int = 16 * 2**20
     page_count: int = 500

@@ -11,7 +11,8 @@ from fhir_bridge import lossless
 from fhir_bridge.errors import BadRecord, BridgeError, MalformedJson, OversizedAnswer
 from fhir_bridge.fhir_server.capabilities import Capabilities
 from fhir_bridge.fhir_server.outcome import Absent, outcome_of, refusal
-from fhir_bridge.fhir_server.search import Query, SearchAnswer, failed, search
+from fhir_bridge.fhir_server.paging import Query, failed
+from fhir_bridge.fhir_server.search import SearchAnswer, search
 from fhir_bridge.records import RecordRef, Resource
 from fhir_bridge.wire import Answer, Side, Wire
 

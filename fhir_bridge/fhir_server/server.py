@@ -10,8 +10,9 @@ from fhir_bridge.fhir_server.attachment import AttachmentBytes
 from fhir_bridge.fhir_server.capabilities import Capabilities
 from fhir_bridge.fhir_server.chunks import AfterSend, BeforeSend, Stored, Write
 from fhir_bridge.fhir_server.delivery import Delivery
+from fhir_bridge.fhir_server.paging import Query
 from fhir_bridge.fhir_server.read import Reader
-from fhir_bridge.fhir_server.search import Query, SearchAnswer
+from fhir_bridge.fhir_server.search import SearchAnswer
 from fhir_bridge.records import RecordRef, Resource
 from fhir_bridge.wire import Wire
 

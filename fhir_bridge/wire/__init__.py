@@ -7,7 +7,7 @@ the request. Nothing here knows FHIR beyond its media types, and nothing here
 ever writes a URL's query into a log or an error: it may name a patient.
 """
 
-from fhir_bridge.wire.answer import Answer, Limits, Side
+from fhir_bridge.wire.answer import Answer, Limits, OverTotal, Side
 from fhir_bridge.wire.connection import Credential, NoCredential, Wire
 from fhir_bridge.wire.failures import AnswerLost, Faults
 from fhir_bridge.wire.links import follow, normalised_base, rebuild
@@ -22,6 +22,7 @@ __all__ = [
     "Faults",
     "Limits",
     "NoCredential",
+    "OverTotal",
     "Retry",
     "Side",
     "Wire",

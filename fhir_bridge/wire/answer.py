@@ -12,6 +12,10 @@ from fhir_bridge.errors import MalformedJson, OversizedAnswer
 _PIECE_BYTES = 256 * 1024
 
 
+class OverTotal(OversizedAnswer):
+    """A server has sent more in all than one transfer may take: asking for less is no use."""
+
+
 class Side(StrEnum):
     """Which provider's server is spoken to: decides who must act on an error."""
 
@@ -32,8 +36,10 @@ class Limits:
     connect_seconds: float = 3.0
     read_seconds: float = 30.0
     """Silence between two pieces of an answer."""
+    header_seconds: float = 330.0
+    """From a request to the end of the headers: a server may not drip. Above the longest write."""
     total_seconds: float = 300.0
-    """One answer from the first byte to the last: a server may not drip."""
+    """One answer from the first byte to the last."""
     wait_seconds_max: float = 120.0
     """One Retry-After."""
     waits_seconds_max: float = 900.0

@@ -18,19 +18,19 @@ from urllib.parse import quote, urlencode, urlsplit
 
 import requests
 import urllib3
-from requests.adapters import HTTPAdapter
 
 from fhir_bridge.clock import Clock
-from fhir_bridge.errors import BridgeError, ForeignLink, OversizedAnswer, Throttled
+from fhir_bridge.errors import BridgeError, ForeignLink, Throttled
 from fhir_bridge.wire import links
-from fhir_bridge.wire.answer import Answer, Body, Limits, Side, Told
+from fhir_bridge.wire.answer import Answer, Body, Limits, OverTotal, Side, Told
 from fhir_bridge.wire.failures import TRANSPORT, AnswerLost, Faults
 from fhir_bridge.wire.patience import PATIENT, Patience, Retry, http_date, retry_after_seconds
+from fhir_bridge.wire.sockets import Adapter
 
 FHIR_JSON = "application/fhir+json"
 FORM = "application/x-www-form-urlencoded"
 
-_POOL = 8
+_POOL = 16
 _PIECE_BYTES = 64 * 1024
 _GZIP_FROM_BYTES = 64 * 1024
 _UNREACHABLE_ATTEMPTS = 3
@@ -108,7 +108,7 @@ class Wire:
         """Set when the server is known to accept compressed requests."""
         self._told = on_request
         self._verify: bool | str = ca_file or True
-        self._session = _session()
+        self._session = _session(self.limits)
         self._read_bytes = 0
         self._lock = Lock()
 
@@ -285,7 +285,7 @@ class Wire:
         with self._lock:
             self._read_bytes += len(content)
         if self._read_bytes > self.limits.total_bytes_max:
-            raise OversizedAnswer(
+            raise OverTotal(
                 f"{self.faults.who} has sent more than {self.limits.total_bytes_max // 2**20} MiB"
                 " in all: narrow the transfer with --kinds"
             )
@@ -303,11 +303,11 @@ class Wire:
         )
 
 
-def _session() -> requests.Session:
+def _session(limits: Limits) -> requests.Session:
     session = requests.Session()
     session.trust_env = False
     session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
-    adapter = HTTPAdapter(pool_connections=1, pool_maxsize=_POOL, max_retries=0)
+    adapter = Adapter(connections=_POOL, header_seconds_max=limits.header_seconds)
     session.mount("http://", adapter)
     session.mount("https://", adapter)
     return session

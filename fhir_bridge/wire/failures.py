@@ -23,6 +23,11 @@ from fhir_bridge.wire.answer import Answer, Side
 class AnswerLost(Unreachable):
     """The request went out and no whole answer came: it may have been done or not."""
 
+    def __init__(self, message: str, *, timed_out: bool = False) -> None:
+        """Keep whether the server may still be at work."""
+        super().__init__(message)
+        self.timed_out = timed_out
+
 
 class _LostAtSource(AnswerLost, SourceUnreachable):
     """The source's answer was lost."""
@@ -66,12 +71,13 @@ class Faults:
             return self.unreachable(
                 f"{self.who} cannot be reached: check the address and whether it is running"
             )
-        return self.lost()
+        return self.lost(timed_out=_timed_out(error))
 
-    def lost(self) -> AnswerLost:
+    def lost(self, *, timed_out: bool = False) -> AnswerLost:
         """Return that a request may or may not have been done."""
         text = f"{self.who} did not answer to the end: continue later with resume"
-        return _LostAtSource(text) if self.side is Side.SOURCE else _LostAtDestination(text)
+        kind = _LostAtSource if self.side is Side.SOURCE else _LostAtDestination
+        return kind(text, timed_out=timed_out)
 
     def unreachable(self, text: str) -> Unreachable:
         """Return that waiting helps."""
@@ -117,6 +123,10 @@ class Faults:
 
 def _is_tls(error: Exception) -> bool:
     return isinstance(error, requests.exceptions.SSLError | urllib3.exceptions.SSLError)
+
+
+def _timed_out(error: Exception) -> bool:
+    return isinstance(error, requests.exceptions.Timeout | urllib3.exceptions.TimeoutError)
 
 
 def _not_sent(error: Exception) -> bool:

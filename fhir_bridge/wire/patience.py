@@ -12,7 +12,7 @@ from fhir_bridge.clock import Clock
 from fhir_bridge.errors import Throttled
 
 _DIGITS_MAX = 9
-_BACKOFF_SECONDS_MAX = 30.0
+_BACKOFF_SECONDS, _BACKOFF_SECONDS_MAX = 0.25, 30.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,6 +66,11 @@ def http_date(text: str) -> datetime | None:
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
+def _backoff(attempt: int) -> float:
+    """Four times as long each time: a server that restarts needs half a minute."""
+    return float(min(_BACKOFF_SECONDS * 4 ** (attempt - 1), _BACKOFF_SECONDS_MAX))
+
+
 class Patience:
     """
     One server's wish to be left alone, shared by all threads that ask it.
@@ -103,7 +108,7 @@ class Patience:
         Raises:
             Throttled: This wait or all waits together are longer than allowed.
         """
-        seconds = min(2.0 ** (attempt - 1), _BACKOFF_SECONDS_MAX) if asked is None else asked
+        seconds = _backoff(attempt) if asked is None else asked
         if seconds > self._each_max:
             raise self._enough(seconds)
         with self._lock:
