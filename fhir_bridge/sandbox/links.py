@@ -42,20 +42,6 @@ def _checked(value: Any, path: str) -> Iterator[tuple[str, str]]:
             yield from _checked(below, f"{path}.{name}")
 
 
-def everywhere(content: Json) -> Iterator[str]:
-    """Go through all references, in extensions and imagingStudy too."""
-    stack: list[Any] = [content]
-    while stack:
-        value = stack.pop()
-        if isinstance(value, list):
-            stack.extend(value)
-        elif isinstance(value, dict):
-            reference = value.get("reference")
-            if isinstance(reference, str):
-                yield reference
-            stack.extend(below for below in value.values() if isinstance(below, dict | list))
-
-
 def redirect(value: Any, moved: Mapping[str, str]) -> Any:
     """
     Return a copy in which references and addresses lead to where things were stored.

@@ -8,7 +8,7 @@ a transaction that fails leaves nothing behind.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from urllib.parse import parse_qsl
 
@@ -164,14 +164,16 @@ class Writer:
         if one.method == "PUT":
             self._check_new_id(one)
         content = one.content or {}
-        redirected = {**moved, **self._conditional_references(content)}
+        written = list(links.checked(content))
+        redirected = {**moved, **self._conditional_references(written)}
         if redirected:
             content = links.redirect(content, redirected)
+            written = list(links.checked(content))
         if self._profile.merges_labels and "SECURITY" not in one.snapshot_mode:
             content = self._with_old_labels(one.ref, content)
         one.content = content
         if self._profile.integrity:
-            self._check_references(content, coming)
+            self._check_references(written, coming)
 
     def _check_versions(self, one: Write) -> None:
         current = self._holdings.current(one.ref)
@@ -195,9 +197,9 @@ class Writer:
         if one.ref.partition("/")[2].isdigit() and not self._profile.numeric_ids:
             raise Problem(400, "invalid", "HAPI-0960: client ids must hold a letter")
 
-    def _conditional_references(self, content: Json) -> dict[str, str]:
+    def _conditional_references(self, written: Iterable[tuple[str, str]]) -> dict[str, str]:
         moved: dict[str, str] = {}
-        for _, reference in links.checked(content):
+        for _, reference in written:
             type_, _, asked = reference.partition("?")
             if asked and type_ in TYPES:
                 found = self._search(type_, asked)
@@ -206,8 +208,8 @@ class Writer:
                 moved[reference] = f"{type_}/{found[0]}"
         return moved
 
-    def _check_references(self, content: Json, coming: set[str]) -> None:
-        for path, reference in links.checked(content):
+    def _check_references(self, written: Iterable[tuple[str, str]], coming: set[str]) -> None:
+        for path, reference in written:
             if reference.startswith("urn:"):
                 raise Problem(400, "invalid", f"HAPI-0505: no entry for the urn at {path}")
             there = local(reference, "")

@@ -198,6 +198,19 @@ def test_everything_gives_the_patients_records_and_what_they_refer_to(
 
 
 @contract
+def test_everything_brings_what_is_linked_wrongly_too(server: Counterparty) -> None:
+    patient = _results(server, 1)
+    foreign = f"Observation/{server.id('foreign')}"
+    linking = server.observation("linking", patient, hasMember=[{"reference": foreign}])
+    server.put(linking)
+
+    refs = found(server.search(f"{patient}/$everything", _count="500"))
+
+    assert foreign in refs
+    assert f"Patient/{server.id('other')}" not in refs
+
+
+@contract
 def test_everything_can_be_limited_to_types(server: Counterparty) -> None:
     patient = _results(server, 2)
 
