@@ -79,6 +79,11 @@ def test_a_consent_of_uncoded_or_unknown_scope_refuses(scope: Any) -> None:
     assert reason(consent(scope=scope), consent(id="b")) == "consent-scope-unknown"
 
 
+def test_a_consent_about_every_other_matter_is_out() -> None:
+    rows = [code("consentscope", scope) for scope in ("research", "adr", "treatment")]
+    assert not the_state(consent(scope={"coding": rows})).counts
+
+
 def test_another_spelling_beside_the_scope_is_a_translation() -> None:
     rows = [code("consentscope", "patient-privacy"), {"system": "urn:local", "code": "x"}]
     assert answer(consent(scope={"coding": rows})) == "permit"

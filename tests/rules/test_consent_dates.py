@@ -89,6 +89,21 @@ def test_a_permit_that_may_have_ended_somewhere_is_told_as_not_certain() -> None
     assert (state.counts, state.reason) == (False, "consent-period")
 
 
+def test_a_representative_who_may_be_out_of_office_somewhere_does_not_speak() -> None:
+    office = {"resourceType": "RelatedPerson", "patient": {"reference": "Patient/p"}}
+    world = {"RelatedPerson/r": office | {"period": {"end": "2026-06-15"}}}
+    made = consent(performer=[{"reference": "RelatedPerson/r"}])
+    now = at("2026-06-15T12:00:00+00:00")
+    assert answer(made, world=world, now=now, timezone=None) == "refuse"
+    assert answer(made, world=world, now=now) == "permit"
+
+
+def test_a_period_that_has_ended_wherever_it_began_is_said_to_have_ended() -> None:
+    made = consent(permit(period={"start": "2026-06-15", "end": "2026-06-15T09:00:00Z"}))
+    now = at("2026-06-15T10:00:00+00:00")
+    assert weighed(made, now=now, timezone=None).consents[0].reason == "consent-ended"
+
+
 def test_the_year_9999_does_not_overflow() -> None:
     assert in_force("2026-06-30T10:00:00+00:00", end="9999-12-31") == "permit"
     assert in_force("2026-06-30T10:00:00+00:00", None, end="9999") == "permit"

@@ -167,3 +167,19 @@ def test_an_exception_alone_may_be_what_concerns_us() -> None:
     standing = weighed(consent(root | {"provision": [exception("permit", "N")]}))
     assert standing.may_release_something()
     assert standing.decide(record(NORMAL)).path == "provision.provision[0]"
+
+
+def test_decisions_that_look_inside_a_record_are_not_taken_from_one_to_another() -> None:
+    nested = [exception("deny", dataPeriod={"start": "2022", "end": "2022"})]
+    standing = weighed(consent(permit(provision=nested)))
+    days = ("2021-05-01", "2022-05-01", "2023-05-01")
+    seen = [standing.decide(record(content={"effectiveDateTime": day})).answer for day in days]
+    assert seen == ["permit", "deny", "permit"]
+
+
+def test_a_consent_counts_when_its_root_or_any_exception_concerns_us() -> None:
+    other = [actor("Organization/other")]
+    made = consent(permit(provision=[exception("permit", "PSY", actor=other)]))
+    assert weighed(made).consents[0].counts
+    strange = permit(actor=other, provision=[exception("deny", actor=permit()["actor"])])
+    assert weighed(consent(strange)).consents[0].counts
