@@ -82,10 +82,12 @@ def follow(base: str, link: str) -> str:
     if not link or _FORBIDDEN.search(link):
         raise ForeignLink(f"a link in an answer of {home.hostname} is not a URL")
     try:
-        target = urlsplit(urljoin(base + "/", link))
+        written, target = urlsplit(link), urlsplit(urljoin(base + "/", link))
         origin = _origin(target)
     except ValueError as error:
         raise ForeignLink(f"a link in an answer of {home.hostname} is not a URL") from error
+    if written.scheme and not written.netloc:
+        raise ForeignLink(f"a link in an answer of {home.hostname} is not a URL of a server")
     if "@" in target.netloc or origin != _origin(home):
         raise ForeignLink(f"a link leads away from {home.hostname}; it was not followed")
     return _inside(home, target.path, target.query)

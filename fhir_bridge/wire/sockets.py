@@ -11,13 +11,13 @@ from __future__ import annotations
 import ipaddress
 import socket
 from contextlib import suppress
-from threading import Timer
+from threading import Event, Timer
 from typing import Any
 
 from requests.adapters import HTTPAdapter
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
-from urllib3.exceptions import NewConnectionError
+from urllib3.exceptions import NewConnectionError, ReadTimeoutError
 
 
 class _Bounded:
@@ -37,13 +37,17 @@ class _Bounded:
         super().close()  # type: ignore[misc]
 
     def getresponse(self) -> Any:
-        timer = Timer(self.header_seconds_max, _cut, (self.sock,))
+        late = Event()
+        timer = Timer(self.header_seconds_max, _cut, (self.sock, late))
         timer.daemon = True
         timer.start()
         try:
-            return super().getresponse()  # type: ignore[misc]
+            response = super().getresponse()  # type: ignore[misc]
         finally:
             timer.cancel()
+        if late.is_set():  # http.client takes headers that break off for headers that end
+            raise ReadTimeoutError(None, None, "the headers took too long")  # type: ignore[arg-type]
+        return response
 
 
 class Adapter(HTTPAdapter):
@@ -84,6 +88,7 @@ def _pools(seconds: float) -> dict[str, type[HTTPConnectionPool]]:
     return {"http": PlainPool, "https": TlsPool}
 
 
-def _cut(sock: socket.socket) -> None:
+def _cut(sock: socket.socket, late: Event) -> None:
+    late.set()
     with suppress(OSError):  # it was closed in the meantime
         sock.shutdown(socket.SHUT_RDWR)
