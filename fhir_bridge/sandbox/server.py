@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from fhir_bridge.sandbox.profile import Profile
 from fhir_bridge.sandbox.service import Service
 
 _PREFIX = "/fhir"
+_NOT_IN_AN_ID = re.compile(r"[^a-z0-9.]+")
 Body = bytes
 
 
@@ -63,7 +65,7 @@ class Sandbox:
         Take an address; nothing is answered before `start`.
 
         Args:
-            name: Shows in the ids that the server makes; letters, digits, ``-``.
+            name: Shows, as far as FHIR allows, in the ids that the server makes.
             port: 0 for any free one.
             faults: What goes wrong. Several sandboxes may share one.
             profile: What the server can do.
@@ -84,7 +86,7 @@ class Sandbox:
         self._holdings = Holdings(self.base, self._clock)
         self._service = Service(
             base=self.base,
-            name=name,
+            name=_NOT_IN_AN_ID.sub("-", name.lower())[:40],
             holdings=self._holdings,
             profile=self.profile,
             clock=self._clock,

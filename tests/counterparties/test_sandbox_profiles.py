@@ -177,6 +177,17 @@ def test_what_is_loaded_is_not_checked_and_what_is_read_may_be_changed() -> None
         assert (len(sandbox.resources), sandbox.versions(ref)) == (0, 2)
 
 
+def test_ids_that_a_server_makes_show_its_name_and_are_ids() -> None:
+    with Sandbox(name="St. Anna's Clinic") as sandbox:
+        with counterparty("sandbox", sandbox.base) as client:
+            made = [
+                client.ask("POST", "Patient", body={"resourceType": "Patient"}).json()["id"]
+                for _ in range(2)
+            ]
+
+    assert made == ["st.-anna-s-clinic-1", "st.-anna-s-clinic-2"]
+
+
 def test_requests_are_remembered_and_their_bodies_on_demand() -> None:
     with Sandbox(name="seen", keeps_bodies=True) as sandbox:
         with counterparty("sandbox", sandbox.base) as client:
