@@ -21,7 +21,6 @@ _RESTARTS_MAX = 2
 """How often a search whose pages expired begins again."""
 
 _SHAPE = frozenset({"_count", "_offset", "_sort", "_total", "_summary", "_elements", "_format"})
-_GONE = 410
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -199,11 +198,11 @@ class Paging:
     def _by_offset(self, step: int, total: int) -> None:
         """Ask for several pages at a time; an empty one ends it, whatever the total says."""
         starts = range(step, total, step) if step else range(0)
-        if len(starts) >= self._wire.limits.pages_max:
-            self._pages.fall_short("page-limit")
-            starts = starts[: self._wire.limits.pages_max]
         with ThreadPoolExecutor(self._offsets) as threads:
             for at in range(0, len(starts), self._offsets):
+                if at >= self._wire.limits.pages_max:
+                    self._pages.fall_short("page-limit")
+                    return
                 pages = list(threads.map(self._at, starts[at : at + self._offsets]))
                 self._add(pages)
                 if any(not page.matches for page in pages):
@@ -218,7 +217,7 @@ class Paging:
 
     def _page(self, url: str, params: Mapping[str, str] | None) -> Page:
         answer = self._wire.request("GET", url, params=params, headers=STRICT)
-        if answer.status == _GONE:
+        if 400 <= answer.status < 500:  # noqa: PLR2004 - 410; some say 404 or 400 to old pages
             raise _Expired
         if answer.status != 200:  # noqa: PLR2004 - RFC 9110 15.3.1
             raise failed(self._wire, answer)
