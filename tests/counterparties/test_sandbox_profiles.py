@@ -178,12 +178,11 @@ def test_what_is_loaded_is_not_checked_and_what_is_read_may_be_changed() -> None
 
 
 def test_ids_that_a_server_makes_show_its_name_and_are_ids() -> None:
-    with Sandbox(name="St. Anna's Clinic") as sandbox:
-        with counterparty("sandbox", sandbox.base) as client:
-            made = [
-                client.ask("POST", "Patient", body={"resourceType": "Patient"}).json()["id"]
-                for _ in range(2)
-            ]
+    patient = {"resourceType": "Patient"}
+    with ExitStack() as stack:
+        sandbox = stack.enter_context(Sandbox(name="St. Anna's Clinic"))
+        client = stack.enter_context(counterparty("sandbox", sandbox.base))
+        made = [client.ask("POST", "Patient", body=patient).json()["id"] for _ in range(2)]
 
     assert made == ["st.-anna-s-clinic-1", "st.-anna-s-clinic-2"]
 
