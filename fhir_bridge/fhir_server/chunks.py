@@ -17,6 +17,7 @@ from fhir_bridge.records import RecordRef
 ALONE_FROM_BYTES = 1_400_000
 """A longer body, which is 1 MiB of attachment, goes by itself: no transaction waits for it."""
 
+_LONG_BYTES = 1_000_000
 _ENTRY_BYTES = 200
 """What a transaction adds around each resource."""
 
@@ -59,6 +60,31 @@ BeforeSend = Callable[[Sequence[Write]], None]
 AfterSend = Callable[[Sequence[Stored]], None]
 
 
+@dataclass(slots=True)
+class Room:
+    """What a destination takes in one transaction, as far as it was learnt."""
+
+    entries: int
+    size_bytes: int
+
+    def holds(self, chunk: Chunk) -> bool:
+        """Tell whether a chunk can be sent as it is."""
+        fits = len(chunk.writes) <= self.entries and chunk.size_bytes <= self.size_bytes
+        return fits or len(chunk.writes) == 1
+
+    def was_too_small(self, chunk: Chunk) -> None:
+        """
+        Learn from a chunk that was too large.
+
+        No server says which limit it meant. A long one is taken for too long,
+        until it is no longer long.
+        """
+        if chunk.size_bytes > _LONG_BYTES:
+            self.size_bytes = chunk.size_bytes // 2
+        else:
+            self.entries = max(1, len(chunk.writes) // 2)
+
+
 @dataclass(frozen=True, slots=True)
 class Chunk:
     """Writes that go in one request."""
@@ -73,6 +99,11 @@ class Chunk:
     def alone(self) -> bool:
         """Return whether it is one write that must not be inside a transaction."""
         return len(self.writes) == 1 and _goes_alone(self.writes[0])
+
+    @property
+    def size_bytes(self) -> int:
+        """Return about how long it is as a transaction."""
+        return sum(len(one.body) + _ENTRY_BYTES for one in self.writes)
 
     def halves(self) -> list[Chunk]:
         """Split, between two groups where that can be; one write stays one."""
@@ -106,14 +137,13 @@ def in_order(writes: Iterable[Write]) -> list[Write]:
     return sorted(writes, key=lambda one: (not one.shared, one.group))
 
 
-def chunks(writes: Sequence[Write], *, entry_limit: int, byte_limit: int) -> Iterator[Chunk]:
+def chunks(writes: Sequence[Write], room: Room) -> Iterator[Chunk]:
     """
     Cut what is in order into transactions.
 
     Args:
         writes: From `in_order`.
-        entry_limit: Entries of one transaction.
-        byte_limit: Bytes of one transaction.
+        room: Of one transaction.
 
     Returns:
         Chunks in order. A group that exceeds the limits by itself is cut all the same.
@@ -123,7 +153,7 @@ def chunks(writes: Sequence[Write], *, entry_limit: int, byte_limit: int) -> Ite
     for group in _groups(writes):
         added = sum(len(one.body) + _ENTRY_BYTES for one in group)
         begins = now and now[-1].shared != group[0].shared
-        full = len(now) + len(group) > entry_limit or size + added > byte_limit
+        full = len(now) + len(group) > room.entries or size + added > room.size_bytes
         if now and (begins or full or _goes_alone(group[0])):
             yield Chunk(tuple(now))
             now, size = [], 0
@@ -132,9 +162,9 @@ def chunks(writes: Sequence[Write], *, entry_limit: int, byte_limit: int) -> Ite
             continue
         now += group
         size += added
-        while len(now) > entry_limit:
-            yield Chunk(tuple(now[:entry_limit]))
-            now = now[entry_limit:]
+        while len(now) > room.entries:
+            yield Chunk(tuple(now[: room.entries]))
+            now = now[room.entries :]
             size = sum(len(one.body) + _ENTRY_BYTES for one in now)
     if now:
         yield Chunk(tuple(now))

@@ -18,6 +18,7 @@ from fhir_bridge.fhir_server.chunks import (
     AfterSend,
     BeforeSend,
     Chunk,
+    Room,
     Stored,
     Write,
     chunks,
@@ -59,12 +60,14 @@ class Delivery:
         reader: Reader,
         before_send: BeforeSend,
         after_send: AfterSend | None = None,
+        *,
+        room: Room,
     ) -> None:
-        """Begin with nothing sent."""
+        """Begin with nothing sent; what is learnt about room is kept in `room`."""
         self._wire = wire
         self._quirks = capabilities.quirks
         self._transactions = capabilities.transaction
-        self._entry_limit = capabilities.entry_limit
+        self._room = room
         self._reader = reader
         self._before_send = before_send
         self._after_send = after_send
@@ -84,6 +87,9 @@ class Delivery:
         """
         waiting = list(reversed(self._cut(in_order(writes))))
         while waiting:
+            if (smaller := self._too_large(waiting[-1])) is not None:
+                waiting[-1:] = reversed(smaller)
+                continue
             window = self._window(waiting)
             for chunk, sent in zip(window, self._send(window), strict=True):
                 waiting.extend(reversed(self._settle(chunk, sent)))
@@ -92,9 +98,13 @@ class Delivery:
     def _cut(self, writes: Sequence[Write]) -> list[Chunk]:
         if not self._transactions:
             return list(singles(writes))
-        return list(
-            chunks(writes, entry_limit=self._entry_limit, byte_limit=self._quirks.byte_limit)
-        )
+        return list(chunks(writes, self._room))
+
+    def _too_large(self, chunk: Chunk) -> list[Chunk] | None:
+        """Cut by what was learnt since the chunk was made; None when it can go as it is."""
+        if not self._transactions and len(chunk.writes) > 1:
+            return list(singles(chunk.writes))
+        return None if self._room.holds(chunk) else chunk.halves()
 
     def _window(self, waiting: list[Chunk]) -> list[Chunk]:
         """Take what can be sent now: single writes of one level go beside each other."""
@@ -104,7 +114,6 @@ class Delivery:
             and waiting
             and len(window) < self._quirks.parallel
             and waiting[-1].level == window[0].level
-            and len(waiting[-1].writes) == len(window[0].writes) == 1
         ):
             window.append(waiting.pop())
         return window
@@ -161,6 +170,7 @@ class Delivery:
         if sent.status in _CONFLICT:
             return self._conflict(chunk, sent, outcome)
         if len(chunk.writes) > 1 and (sent.status == 413 or outcome.too_large):  # noqa: PLR2004
+            self._room.was_too_small(chunk)
             return chunk.halves()
         if self._transactions and not chunk.alone and sent.status in _NO_TRANSACTIONS:
             self._transactions = False

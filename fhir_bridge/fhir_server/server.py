@@ -8,7 +8,7 @@ from fhir_bridge.fhir_server import attachment, capabilities, search
 from fhir_bridge.fhir_server import read as reading
 from fhir_bridge.fhir_server.attachment import AttachmentBytes
 from fhir_bridge.fhir_server.capabilities import Capabilities
-from fhir_bridge.fhir_server.chunks import AfterSend, BeforeSend, Stored, Write
+from fhir_bridge.fhir_server.chunks import AfterSend, BeforeSend, Room, Stored, Write
 from fhir_bridge.fhir_server.delivery import Delivery
 from fhir_bridge.fhir_server.paging import Query
 from fhir_bridge.fhir_server.read import Reader
@@ -31,6 +31,7 @@ class FhirServer:
         self._wire = wire
         self._reader: Reader | None = None
         self._capabilities = known
+        self._room: Room | None = None
 
     @property
     def base(self) -> str:
@@ -164,7 +165,10 @@ class FhirServer:
             Throttled: The server wants to be left alone for longer.
             CredentialRefused: The credential may not write.
         """
-        delivery = Delivery(self._wire, self.capabilities(), self._read(), before_send, after_send)
+        can = self.capabilities()
+        if self._room is None:
+            self._room = Room(can.entry_limit, can.byte_limit)
+        delivery = Delivery(self._wire, can, self._read(), before_send, after_send, room=self._room)
         return delivery.run(writes)
 
     def close(self) -> None:
