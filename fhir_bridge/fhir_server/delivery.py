@@ -114,6 +114,7 @@ class Delivery:
             and waiting
             and len(window) < self._quirks.parallel
             and waiting[-1].level == window[0].level
+            and len(waiting[-1].writes) == 1
         ):
             window.append(waiting.pop())
         return window

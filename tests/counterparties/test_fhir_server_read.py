@@ -204,9 +204,7 @@ def test_one_resource_over_the_cap_does_not_hide_the_others(batch: bool) -> None
 def test_another_resource_inside_a_batch_is_not_taken() -> None:
     def script(asked: Asked) -> Says:
         if asked.method == "GET":
-            return fhir(
-                {"resourceType": "CapabilityStatement", "fhirVersion": "4.0.1", "rest": rest}
-            )
+            return fhir(statement)
         entry = {"response": {"status": "200"}, "resource": patient("other")}
         return fhir({"resourceType": "Bundle", "entry": [entry, entry]})
 
