@@ -123,14 +123,19 @@ class Paging:
             SourceUnreachable: or DestinationUnreachable.
         """
         for _ in range(_RESTARTS_MAX + 1):
-            self._pages = Pages()
-            try:
-                self._run()
-            except _Expired:
-                continue
-            self._count_them()
-            return self._pages
+            if self._whole():
+                self._count_them()
+                return self._pages
         return Pages(shortfall="pages-expired")
+
+    def _whole(self) -> bool:
+        """Go through all pages; False when they expired on the way."""
+        self._pages = Pages()
+        try:
+            self._run()
+        except _Expired:
+            return False
+        return True
 
     def _run(self) -> None:
         first = self._first()

@@ -130,40 +130,33 @@ class Wire:
         Ask the server and read its answer to the end.
 
         Args:
-            method: GET, POST, PUT.
-            target: Relative to the base (``Patient/1``; empty for the base
-                itself), or an absolute link of one of its answers.
-            params: Query; several values of one name as a list.
-            body: Bytes to send, not compressed.
+            method: GET, POST or PUT.
+            target: Relative to the base (empty for itself), or a link of an answer.
+            params: Query.
+            body: Not compressed.
             content_type: Of the body.
-            accept: What may come back. With FHIR JSON, a web page or XML is an error.
-            headers: More headers.
-            read_seconds: Silence to bear, when the limit is too short.
-            bytes_max: Longest answer, when it is not a page.
+            accept: With FHIR JSON, a web page or XML is an error.
+            headers: More of them.
+            read_seconds: Silence to bear.
+            bytes_max: Longest answer.
             retry: What is tried again.
 
-        Returns:
-            Any answer that a caller can use, 4xx and 5xx included.
-
         Raises:
-            SourceUnreachable: or DestinationUnreachable; `AnswerLost` when it
-                may have been done.
+            Unreachable: By side; `AnswerLost` when it may have been done.
             Throttled: The server asks to wait longer than this call may.
             CredentialRefused: 401 or 403.
             NotFhir: A web page, or XML.
-            OversizedAnswer: Longer than the limit; the connection was closed.
+            OversizedAnswer: The connection was closed.
             ForeignLink: `target` or a redirect leads to another server.
         """
         url = self._url(target, params)
         wanted = {**_ALWAYS, "Accept": accept, **(headers or {})}
         if body is not None:
             wanted["Content-Type"] = content_type
-            if self.gzip_requests and len(body) >= _GZIP_FROM_BYTES:
-                body = gzip.compress(body, 1, mtime=0)
-                wanted["Content-Encoding"] = "gzip"
+        packed = self._packed(body, wanted)
 
         def once() -> Answer:
-            return self._once(method, url, body, wanted, read_seconds, bytes_max)
+            return self._once(method, url, packed, wanted, read_seconds, bytes_max)
 
         answer = self._with_retries(once, retry)
         if (fault := self.faults.in_answer(answer, accept)) is not None:
@@ -198,6 +191,13 @@ class Wire:
     def close(self) -> None:
         """Close the connections."""
         self._session.close()
+
+    def _packed(self, body: bytes | None, headers: dict[str, str]) -> bytes | None:
+        """Compress a long body where that is known to be taken."""
+        if body is None or not self.gzip_requests or len(body) < _GZIP_FROM_BYTES:
+            return body
+        headers["Content-Encoding"] = "gzip"
+        return gzip.compress(body, 1, mtime=0)
 
     def _url(self, target: str, params: Params | None) -> str:
         url = links.follow(self.base, target) if target else self.base

@@ -46,6 +46,7 @@ class _Bounded:
         finally:
             timer.cancel()
         if late.is_set():  # http.client takes headers that break off for headers that end
+            response.close()
             raise ReadTimeoutError(None, None, "the headers took too long")  # type: ignore[arg-type]
         return response
 

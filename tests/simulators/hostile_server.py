@@ -78,7 +78,6 @@ class HostileServer:
         self._stopping = threading.Event()
         self._open: list[socket.socket] = []
         self._listening = socket.create_server(("127.0.0.1", 0))
-        self._listening.settimeout(0.2)
         self.port: int = self._listening.getsockname()[1]
         self.base = f"http://127.0.0.1:{self.port}/fhir"
         self._threads = [threading.Thread(target=self._accept)]
@@ -108,8 +107,6 @@ class HostileServer:
         while not self._stopping.is_set():
             try:
                 connection, _ = self._listening.accept()
-            except TimeoutError:
-                continue
             except OSError:
                 return
             self.connections += 1
