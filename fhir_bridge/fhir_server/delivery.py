@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from fhir_bridge import lossless
-from fhir_bridge.errors import BadRecord, Throttled, Unreachable
+from fhir_bridge.errors import BadRecord, DestinationRefused, Throttled, Unreachable
 from fhir_bridge.fhir_server.capabilities import Capabilities
 from fhir_bridge.fhir_server.chunks import (
     AfterSend,
@@ -40,7 +40,9 @@ _CONFLICTS_MAX = 6
 _CONFLICT_SECONDS = 0.1
 _FAULTS_IN_A_ROW_MAX = 3
 _MINIMAL = {"Prefer": "return=minimal"}
-_NO_TRANSACTIONS = {404, 405, 501}
+_NOT_OFFERED = {404, 405, 501}
+_NOT_OFFERED_MAX = 3
+"""Single writes so answered before it is taken for the server's way: it gives out ids itself."""
 _CONFLICT = {409, 412}
 _LATER = {502, 503, 504}
 _PERMANENT = "HAPI-2223"
@@ -73,6 +75,8 @@ class Delivery:
         self._after_send = after_send
         self._stored: dict[RecordRef, Stored] = {}
         self._faults_in_a_row = 0
+        self._not_offered = 0
+        self._took_any = False
 
     def run(self, writes: Sequence[Write]) -> list[Stored]:
         """
@@ -173,7 +177,7 @@ class Delivery:
         if len(chunk.writes) > 1 and (sent.status == 413 or outcome.too_large):  # noqa: PLR2004
             self._room.was_too_small(chunk)
             return chunk.halves()
-        if self._transactions and not chunk.alone and sent.status in _NO_TRANSACTIONS:
+        if self._transactions and not chunk.alone and sent.status in _NOT_OFFERED:
             self._transactions = False
             return list(singles(chunk.writes))
         if sent.status >= 500 and _PERMANENT not in outcome.codes and not chunk.tries:  # noqa: PLR2004
@@ -192,12 +196,25 @@ class Delivery:
         return chunk.halves()
 
     def _refuse(self, one: Write, sent: Answer, outcome: Outcome) -> None:
-        if sent.status >= 500:  # noqa: PLR2004 - RFC 9110 15.6
+        if sent.status >= 500 and sent.status not in _NOT_OFFERED:  # noqa: PLR2004 - RFC 9110 15.6
             self._faults_in_a_row += 1
             if self._faults_in_a_row >= _FAULTS_IN_A_ROW_MAX:
                 raise failed(self._wire, sent)
+        if sent.status in _NOT_OFFERED:
+            self._count_not_offered(sent, outcome)
         error = refusal(self._wire.faults.who, one.ref, sent.status, outcome)
         self._note([Stored(ref=one.ref, status="refused", error=error)])
+
+    def _count_not_offered(self, sent: Answer, outcome: Outcome) -> None:
+        """Stop early where no resource is taken under an id that was settled before."""
+        self._not_offered += 1
+        if self._not_offered >= _NOT_OFFERED_MAX and not self._took_any:
+            raise DestinationRefused(
+                f"{self._wire.faults.who} takes no resource under an id that the bridge chose"
+                f" ({sent.status}): ask its operator to allow PUT to create (updateCreate)",
+                status=sent.status,
+                codes=outcome.codes,
+            )
 
     def _lost(
         self, chunk: Chunk, error: Unreachable, asked: float | None, *, done: bool = True
@@ -256,7 +273,7 @@ class Delivery:
         return [left[0].again()]
 
     def _taken(self, chunk: Chunk, sent: Answer) -> list[Chunk]:
-        self._faults_in_a_row = 0
+        self._faults_in_a_row, self._took_any = 0, True
         if not self._transactions or chunk.alone:
             etag = sent.headers.get("etag")
             self._note([_stored(chunk.writes[0], sent.status, etag, unchanged=False)])

@@ -11,6 +11,7 @@ import pytest
 from fhir_bridge import lossless
 from fhir_bridge.errors import (
     CredentialRefused,
+    DestinationRefused,
     DestinationUnreachable,
     Refused,
     Throttled,
@@ -583,6 +584,19 @@ def test_a_credential_that_may_not_write_stops_everything() -> None:
         opened(server.base).store(record(), before_send=nothing)
 
     assert len(server.asked) == 2
+
+
+@pytest.mark.parametrize("transactions", [True, False])
+def test_a_destination_that_gives_out_ids_itself_says_so_before_hundreds_of_refusals(
+    transactions: bool,  # noqa: FBT001
+) -> None:
+    less = Profile(update_create=False, transactions=transactions, software="x")
+    with Sandbox(name="second", profile=less) as destination:
+        with pytest.raises(DestinationRefused, match="updateCreate"):
+            opened(destination.base).store(record(200), before_send=nothing)
+
+        assert len(destination.resources) == 0
+        assert len(destination.requests) < 30
 
 
 def test_two_that_write_the_same_at_once_make_one_set(destination: Sandbox) -> None:
