@@ -5,9 +5,11 @@ from __future__ import annotations
 import gzip
 import json
 import socket
+import ssl
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
@@ -65,12 +67,13 @@ def bundle(*resources: object, total: int | None = None, **links: str) -> Says:
 class HostileServer:
     """Listens on loopback for as long as a ``with`` block."""
 
-    def __init__(self, script: Script | Sequence[Says]) -> None:
+    def __init__(self, script: Script | Sequence[Says], *, certificate: Path | None = None) -> None:
         """
         Take an address.
 
         Args:
             script: Says what to answer, or the answers in a row; the last is repeated.
+            certificate: Key and certificate as PEM, to speak TLS.
         """
         self.asked: list[Asked] = []
         self.connections = 0
@@ -79,7 +82,12 @@ class HostileServer:
         self._open: list[socket.socket] = []
         self._listening = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._listening.getsockname()[1]
-        self.base = f"http://127.0.0.1:{self.port}/fhir"
+        self._tls: ssl.SSLContext | None = None
+        if certificate is not None:
+            self._tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            self._tls.load_cert_chain(certificate)
+        scheme = "http" if certificate is None else "https"
+        self.base = f"{scheme}://127.0.0.1:{self.port}/fhir"
         self._threads = [threading.Thread(target=self._accept)]
 
     def __enter__(self) -> Self:
@@ -116,13 +124,16 @@ class HostileServer:
             thread.start()
 
     def _serve(self, connection: socket.socket, number: int) -> None:
-        with connection, connection.makefile("rb") as incoming:
-            try:
+        try:
+            with self._secured(connection) as secured, secured.makefile("rb") as incoming:
                 for asked in _requests(incoming, number):
-                    if not self._answer(connection, asked):
+                    if not self._answer(secured, asked):
                         return
-            except OSError:
-                return
+        except OSError:
+            connection.close()
+
+    def _secured(self, connection: socket.socket) -> socket.socket:
+        return self._tls.wrap_socket(connection, server_side=True) if self._tls else connection
 
     def _answer(self, connection: socket.socket, asked: Asked) -> bool:
         self.asked.append(asked)
