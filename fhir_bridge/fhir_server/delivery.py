@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from fhir_bridge import lossless
-from fhir_bridge.errors import BadRecord, DestinationRefused, Throttled, Unreachable
+from fhir_bridge.errors import BadRecord, DestinationRefused, Unreachable
 from fhir_bridge.fhir_server.capabilities import Capabilities
 from fhir_bridge.fhir_server.chunks import (
     AfterSend,
@@ -153,8 +153,6 @@ class Delivery:
                 read_seconds=seconds,
                 retry=ONCE,
             )
-        except Throttled:
-            raise
         except Unreachable as error:
             return error
 

@@ -9,7 +9,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 from fhir_bridge import lossless
 from fhir_bridge.errors import MalformedJson
-from fhir_bridge.records import Resource
+from fhir_bridge.records import RecordRef, Resource
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,6 +59,19 @@ def read(body: bytes, type_: str | None) -> Page:
         asked=_asked(_link(content, "self")),
         unreadable=unreadable,
     )
+
+
+def same(ref: RecordRef, content: Any) -> Resource:
+    """
+    Return the resource that was asked for.
+
+    Raises:
+        MalformedJson: It is another one, or none.
+    """
+    resource = Resource.of(content)
+    if resource.ref != ref:
+        raise MalformedJson(f"the server sent another resource when asked for {ref}")
+    return resource
 
 
 def _entries(content: dict[str, Any]) -> Iterator[tuple[str | None, Resource | None]]:

@@ -8,9 +8,10 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
 from fhir_bridge import lossless
-from fhir_bridge.errors import BadRecord, BridgeError, MalformedJson, OversizedAnswer
+from fhir_bridge.errors import BadRecord, BridgeError, OversizedAnswer
 from fhir_bridge.fhir_server.capabilities import Capabilities
 from fhir_bridge.fhir_server.outcome import Absent, outcome_of, refusal
+from fhir_bridge.fhir_server.page import same
 from fhir_bridge.fhir_server.paging import Query, failed
 from fhir_bridge.fhir_server.search import SearchAnswer, search
 from fhir_bridge.records import RecordRef, Resource
@@ -54,7 +55,7 @@ def read(
         raise Absent(ref, gone=answer.status == 410)  # noqa: PLR2004 - RFC 9110 15.5.11
     if answer.status != 200:  # noqa: PLR2004 - RFC 9110 15.3.1
         raise unexpected(wire, ref, answer)
-    return _same(ref, lossless.decode(answer.body))
+    return same(ref, lossless.decode(answer.body))
 
 
 def is_ref(ref: str) -> bool:
@@ -180,7 +181,7 @@ class Reader:
             again: list[RecordRef] = []
             for ref, status, content in self._entries(refs):
                 if status == 200 and content is not None:  # noqa: PLR2004 - RFC 9110 15.3.1
-                    got[ref] = _same(ref, content)
+                    got[ref] = same(ref, content)
                 elif status in _NOT_FOUND:
                     absent.add(ref)
                 elif status in _THROTTLED:
@@ -251,10 +252,3 @@ def status_of(text: Any) -> int:
     """Return the number in ``201 Created``; 0 when there is none."""
     digits = text[:3] if isinstance(text, str) else ""
     return int(digits) if digits.isascii() and digits.isdigit() else 0
-
-
-def _same(ref: RecordRef, content: Any) -> Resource:
-    resource = Resource.of(content)
-    if resource.ref != ref:
-        raise MalformedJson(f"the server sent another resource when asked for {ref}")
-    return resource

@@ -14,6 +14,7 @@ from urllib.parse import urlencode
 from fhir_bridge import lossless
 from fhir_bridge.errors import BadRecord, MalformedJson, OversizedAnswer
 from fhir_bridge.fhir_server.page import read as read_page
+from fhir_bridge.fhir_server.page import same
 from fhir_bridge.fhir_server.paging import STRICT, Pages, Paging, Query
 from fhir_bridge.fhir_server.quirks import Quirks
 from fhir_bridge.records import RecordRef, Resource
@@ -108,11 +109,13 @@ def _one_by_one(wire: Wire, query: Query, quirks: Quirks) -> SearchAnswer:
     for one in found.resources:
         try:
             answer = wire.request("GET", one.ref)
-            resources.append(Resource.of(lossless.decode(answer.body)))
+            got = same(one.ref, lossless.decode(answer.body))
         except OverTotal:
             raise
         except (OversizedAnswer, MalformedJson):
             unreadable.append(one.ref)
+        else:
+            resources.append(got)
     return replace(
         found,
         resources=resources,

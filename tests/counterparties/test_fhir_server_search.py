@@ -402,3 +402,66 @@ def test_something_written_between_two_offset_pages_is_found_by_the_servers_own_
         answer = opened(server.base).search("Observation", {})
 
     assert (answer.matches, answer.shortfall) == (3, None)
+
+
+def test_a_server_fault_at_the_first_page_is_unreachable_and_no_gap() -> None:
+    with HostileServer([STATEMENT, fhir({}, 500)]) as server, pytest.raises(SourceUnreachable):
+        opened(server.base).search("Observation", {})
+
+
+def test_entries_that_are_no_list_are_no_bundle() -> None:
+    odd = fhir({"resourceType": "Bundle", "entry": {"resource": observation(1)}})
+    with HostileServer([STATEMENT, odd]) as server, pytest.raises(MalformedJson):
+        opened(server.base).search("Observation", {})
+
+
+@pytest.mark.parametrize("link", ["https://[::1", "", 7])
+def test_a_self_link_that_is_no_url_says_nothing(link: Any) -> None:
+    with HostileServer([STATEMENT, bundle(observation(1), self=link)]) as server:
+        answer = opened(server.base).search("Observation", {"patient": "p"})
+
+    assert (answer.shortfall, answer.self_link_params) == (None, frozenset())
+
+
+def test_two_pages_that_lead_to_each_other_are_left() -> None:
+    def script(asked: Asked) -> Says:
+        if asked.target.endswith("metadata"):
+            return STATEMENT
+        number = len(server.asked)
+        return bundle(observation(number), next=f"Observation?page={number % 2}")
+
+    with HostileServer(script) as server:
+        answer = opened(server.base).search("Observation", {})
+
+    assert answer.shortfall == "next-link-loop"
+    assert len(server.asked) < 6
+
+
+def test_offset_pages_without_end_are_left_at_the_limit() -> None:
+    def script(asked: Asked) -> Says:
+        if asked.target.endswith("metadata"):
+            return fhir({"resourceType": "CapabilityStatement", **hapi})
+        offset = int(parse_qs(urlsplit(asked.target).query)["_offset"][0])
+        return bundle(observation(offset), total=10**6, next="Observation?_offset=1")
+
+    hapi = {"fhirVersion": "4.0.1", "software": {"name": HAPI}}
+    with HostileServer(script) as server:
+        answer = opened(server.base, limits=Limits(pages_max=10)).search("Observation", {})
+
+    assert answer.shortfall == "page-limit"
+    assert len(server.asked) < 20
+
+
+def test_a_search_by_links_that_brings_too_much_in_all_ends_even_when_read_one_by_one() -> None:
+    ids = bundle(*[{"resourceType": "Observation", "id": f"o{n}"} for n in range(9)])
+
+    def script(asked: Asked) -> Says:
+        if asked.target.endswith("metadata"):
+            return STATEMENT
+        if "_elements=id" in asked.target:
+            return ids
+        return Says(b"x" * 9_000 if "?" in asked.target else b"x" * 900)
+
+    limits = Limits(page_bytes_max=2_000, total_bytes_max=4_000)
+    with HostileServer(script) as server, pytest.raises(OverTotal):
+        opened(server.base, limits=limits).search("Observation", {})

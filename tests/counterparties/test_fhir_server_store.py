@@ -411,6 +411,24 @@ def test_a_destination_that_is_too_slow_is_looked_at_before_anything_is_sent_aga
     assert all_there_once(destination, writes)
 
 
+def test_a_commit_that_comes_late_is_found_before_anything_is_sent_again(
+    destination: Sandbox,
+) -> None:
+    """A server goes on with what we gave up on: it is there at the second look only."""
+    patient = {"resourceType": "Patient", "id": "p"}
+
+    class Waits(Ticking):
+        def sleep(self, seconds: float) -> None:
+            super().sleep(seconds)
+            destination.load([patient])
+
+    destination.faults.at(brings, DropBefore(), times=1)
+    stored = opened(destination.base, Waits()).store([write(patient)], before_send=nothing)
+
+    assert stored[0].status == "created"
+    assert len(carried(destination)) == 1
+
+
 def test_a_destination_that_fails_again_and_again_is_unreachable(destination: Sandbox) -> None:
     destination.faults.at(brings, DropBefore(), times=None)
     with pytest.raises(DestinationUnreachable, match="resume"):
@@ -540,6 +558,25 @@ def test_a_copy_that_was_changed_at_the_destination_is_not_written_over() -> Non
 
             assert destination.resources["Patient/p"]["gender"] == "female"
             assert [one.status for one in stored] == ["refused"] + ["created"] * 5
+
+
+def test_a_single_write_expects_its_version_too() -> None:
+    with Sandbox(name="second", profile=Profile(transactions=False)) as destination:
+        destination.load([{"resourceType": "Patient", "id": "p"}])
+        for version, status in (("7", "refused"), ("1", "updated")):
+            ours = write({"resourceType": "Patient", "id": "p", "active": True}, if_match=version)
+            stored = opened(destination.base).store([ours], before_send=nothing)
+
+            assert stored[0].status == status
+
+
+def test_an_entry_that_is_refused_inside_an_answer_of_200_is_refused_alone() -> None:
+    rows = [{"response": {"status": "201"}}, {"response": {"status": "422"}}, 7]
+    with HostileServer([capable(), fhir({"resourceType": "Bundle", "entry": rows})]) as server:
+        writes = [write({"resourceType": "Basic", "id": f"b{n}"}) for n in range(3)]
+        stored = opened(server.base).store(writes, before_send=nothing)
+
+    assert [one.status for one in stored] == ["created", "refused", "refused"]
 
 
 def test_a_conflict_that_stays_is_found_and_the_others_are_stored(destination: Sandbox) -> None:

@@ -44,6 +44,7 @@ BASE = "https://first.example/fhir"
         "https://first.example/fhir/..%2fadmin",
         "https://first.example/fhir/%252e%252e/admin",
         "https://first.example/fhir/%25252e%25252e/admin",
+        "https://first.example/fhir/%2525252525252e/admin",
         "https://first.example/fhir/..;x=1/admin",
         "https://first.example/fhir/..\\admin",
         "https://first.example\\@evil.example/fhir",
