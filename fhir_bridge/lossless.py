@@ -26,6 +26,9 @@ _NUMBER_CHARS_MAX = 400
 """Longer literals are refused: Python converts integers only up to 4,300 digits."""
 
 _NEGATIVE_ZERO = re.compile(rb"-0(?![\d.eE])")
+_OWN_NEGATIVE_ZERO = re.compile(rb"[:,\[]-0(?![\d.eE])")
+"""Where `encode` wrote it; dates hold ``-0`` too, but never after these."""
+
 _LONG_NUMBER = re.compile(rb"[-+.eE\d]{%d}" % (_NUMBER_CHARS_MAX + 1))
 _NOT_A_NUMBER = re.compile(rb"NaN|Infinity")
 _NOT_A_BRACKET = bytes(set(range(256)) - set(b"{}[]"))
@@ -77,7 +80,7 @@ def decode(raw: bytes) -> Any:
 
 def decode_own(raw: bytes) -> Any:
     """Read JSON that `decode` has accepted before; the checks are not repeated."""
-    if b"-0" in raw:
+    if _OWN_NEGATIVE_ZERO.search(raw):
         return decode(raw)
     return _decoder.decode(raw)
 

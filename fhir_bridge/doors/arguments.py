@@ -1,0 +1,142 @@
+"""The words of the command line: commands, options and what they mean."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+EXIT_CODES = {
+    0: "done; complete except images counts as done",
+    2: "usage or settings: the operator must act",
+    3: "refused by a rule: the requester or the patient must act",
+    4: "incomplete, or lines are held for a person",
+    5: "the first provider sent something that cannot be carried",
+    6: "a server cannot be reached, or asks to wait longer than a command waits",
+    7: "rejected by the second provider",
+    8: "the audit log was tampered with",
+    70: "an error that the bridge does not know",
+}
+"""Every exit code; README's table equals it."""
+
+KINDS = {"lab": "laboratory", "pathology": "pathology", "imaging": "imaging"}
+PURPOSES = ("TREAT", "PATRQT", "COC")
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the parser of the whole command line; `command` names what was asked."""
+    top = argparse.ArgumentParser(
+        prog="fhir-bridge",
+        description="Move a patient's whole record to the provider giving a second opinion:"
+        " by consent, without loss, with signed proof.",
+        epilog="Exit codes: " + "; ".join(f"{code} {what}" for code, what in EXIT_CODES.items()),
+    )
+    commands = top.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    _trying_out(commands)
+    _transferring(commands)
+    _deciding(commands)
+    _consenting(commands)
+    _auditing(commands)
+    return top
+
+
+def _command(
+    commands: argparse._SubParsersAction[argparse.ArgumentParser], name: str, purpose: str
+) -> argparse.ArgumentParser:
+    command = commands.add_parser(name, help=purpose, description=purpose)
+    command.add_argument("--store", type=Path, metavar="DIR", help="the store's folder")
+    command.add_argument("--settings", type=Path, metavar="FILE", help="default: fhir-bridge.toml")
+    return command
+
+
+def _trying_out(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    demo = _command(commands, "demo", "carry a whole transfer between two servers in memory")
+    demo.add_argument("--story", default="amelia", metavar="NAME", help="default: amelia")
+    _command(commands, "stories", "list the invented patients that come with the bridge")
+    seed = _command(commands, "seed", "load a story's records into a FHIR server")
+    seed.add_argument("server", metavar="SERVER", help="alias or base URL")
+    seed.add_argument("--story", required=True, metavar="NAME", help="see: fhir-bridge stories")
+    seed.add_argument(
+        "--as",
+        dest="role",
+        choices=("source", "destination"),
+        default="source",
+        help="the first provider's records, or what the second already has",
+    )
+    check = _command(commands, "check", "say what a FHIR server is and what it can be used for")
+    check.add_argument("server", metavar="SERVER", help="alias or base URL")
+
+
+def _transferring(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    transfer = _command(commands, "transfer", "move a patient's record for a second opinion")
+    add = transfer.add_argument
+    add("--source", required=True, metavar="S", help="alias or base URL of the first provider")
+    add("--destination", required=True, metavar="D", help="alias or base URL of the second")
+    add("--patient", required=True, metavar="P", help="Patient/ID or 'SYSTEM|VALUE' at the source")
+    add(
+        "--at-destination",
+        default="match",
+        metavar="ID|match|create",
+        help="the patient there: a given id, found by identifier (default), or created",
+    )
+    add("--custodian", metavar="SYSTEM|VALUE", help="organisation responsible for the records")
+    add("--recipient", metavar="SYSTEM|VALUE", help="organisation that receives them")
+    add("--requester", metavar="SYSTEM|VALUE", help="who asks; default: the custodian")
+    add("--reason", action="append", default=[], metavar="CODE", help="of mappings/reasons.json")
+    add("--question", default="", metavar="TEXT", help="what the second doctor is asked")
+    add("--kinds", default="lab,pathology,imaging", metavar="LIST", help="default: all three")
+    add("--purpose", default="TREAT", choices=PURPOSES, help="default: TREAT")
+    add("--basis", default="consent", choices=("consent", "treatment"), help="default: consent")
+    add("--reason-for-basis", default="", metavar="TEXT", help="signed, with --basis treatment")
+    add("--consent", type=Path, metavar="FILE", help="a signed Consent as JSON")
+    add("--override", default="", metavar="NAME", help="who confirms a given patient; signed")
+    add("--new", action="store_true", help="ask again although the same was asked before")
+    add("--preview", action="store_true", help="show what would go; send nothing")
+    add("--json", action="store_true", help="the result as one JSON object")
+
+
+def _deciding(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    for name, purpose in (
+        ("show", "show a transfer: what went, what did not, and why"),
+        ("resume", "go on with a transfer where it stopped"),
+    ):
+        command = _command(commands, name, purpose)
+        command.add_argument("transfer", metavar="TRANSFER")
+        command.add_argument("--json", action="store_true", help="the result as one JSON object")
+    for name, purpose in (
+        ("release", "let held lines travel; signed"),
+        ("withhold", "keep held lines back; signed"),
+    ):
+        command = _command(commands, name, purpose)
+        command.add_argument("transfer", metavar="TRANSFER")
+        command.add_argument("refs", nargs="+", metavar="REF", help="e.g. DiagnosticReport/7")
+        _signed(command)
+    accept = _command(commands, "accept", "accept a gap of delivery, so that the doctor is told")
+    accept.add_argument("transfer", metavar="TRANSFER")
+    accept.add_argument("--gap", required=True, metavar="REF", help="as `show` names it")
+    _signed(accept)
+
+
+def _signed(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--by", required=True, metavar="NAME", help="who decides; signed")
+    command.add_argument("--reason", required=True, metavar="TEXT", help="why; signed")
+
+
+def _consenting(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    consent = commands.add_parser("consent", help="write a Consent ready to be signed")
+    acts = consent.add_subparsers(dest="act", metavar="ACT", required=True)
+    draft = _command(acts, "draft", "write a Consent from parties, purpose, kinds and period")
+    add = draft.add_argument
+    add("--patient", required=True, metavar="REF", help="Patient/ID at the source")
+    add("--custodian", required=True, metavar="SYSTEM|VALUE")
+    add("--recipient", required=True, metavar="SYSTEM|VALUE")
+    add("--purpose", action="append", default=[], metavar="CODE", help="default: TREAT")
+    add("--kinds", default="lab,pathology,imaging", metavar="LIST", help="default: all three")
+    add("--except", dest="exceptions", action="append", default=[], metavar="LABEL", help="HIV …")
+    add("--until", required=True, metavar="DATE", help="last day, YYYY-MM-DD")
+    add("--policy", required=True, metavar="URI", help="the policy the patient agrees to")
+
+
+def _auditing(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    audit = commands.add_parser("audit", help="check the signed log")
+    acts = audit.add_subparsers(dest="act", metavar="ACT", required=True)
+    _command(acts, "verify-db", "recompute the whole log from its rows and check each signature")

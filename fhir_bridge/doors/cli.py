@@ -1,0 +1,255 @@
+"""
+The command line: for operators, records departments and testers.
+
+It reads arguments, hands over to the bridge and shows what came back: progress
+on standard error, the result on standard output. Each failure is one plain
+sentence and an exit code of README's table; a traceback is never shown, because
+it could hold a value from a record.
+"""
+
+from __future__ import annotations
+
+import argparse
+import getpass
+import json
+import os
+import sys
+import uuid
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from fhir_bridge.doors.arguments import KINDS, parser
+from fhir_bridge.errors import BridgeError, Refused, SettingsError
+
+if TYPE_CHECKING:
+    from fhir_bridge.bridge import Bridge
+    from fhir_bridge.transfer import Order
+
+_INTERRUPTED = 6
+_UNKNOWN = 70
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """
+    Run one command.
+
+    Args:
+        argv: The arguments without the program's name; None reads the process's.
+
+    Returns:
+        An exit code of `arguments.EXIT_CODES`.
+    """
+    arguments = parser().parse_args(argv)
+    name = " ".join(filter(None, (arguments.command, getattr(arguments, "act", None))))
+    try:
+        return _ACTS[name](arguments)
+    except BridgeError as error:
+        _say(f"{_headline(error)}: {error}", error.exit_code)
+        return error.exit_code
+    except KeyboardInterrupt:
+        _say("Interrupted. Nothing is lost: the same command goes on where it stopped.", 6)
+        return _INTERRUPTED
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except Exception as error:
+        if os.environ.get("FHIR_BRIDGE_DEBUG") == "1":
+            raise
+        _say(f"Error {uuid.uuid4().hex[:12]}: {_place(error)}. Please report it.", _UNKNOWN)
+        return _UNKNOWN
+
+
+def entry() -> None:
+    """Run as a program."""
+    sys.exit(main())
+
+
+def _headline(error: BridgeError) -> str:
+    if isinstance(error, Refused):
+        return "Refused"
+    return {2: "Cannot start", 4: "Incomplete", 6: "Not reached", 8: "Tampered"}.get(
+        error.exit_code, "Stopped"
+    )
+
+
+def _place(error: Exception) -> str:
+    """Name an unknown error by its kind and place; its text may hold a record's value."""
+    traceback = error.__traceback__
+    while traceback is not None and traceback.tb_next is not None:
+        traceback = traceback.tb_next
+    if traceback is None:
+        return type(error).__name__
+    file = Path(traceback.tb_frame.f_code.co_filename).name
+    return f"{type(error).__name__} at {file}:{traceback.tb_lineno}"
+
+
+def _say(sentence: str, exit_code: int) -> None:
+    print(f"{sentence}  exit {exit_code}", file=sys.stderr)  # noqa: T201 - this is the door
+
+
+def _show(text: str) -> None:
+    print(text)  # noqa: T201 - this is the door
+
+
+def _open(arguments: argparse.Namespace) -> Bridge:
+    from fhir_bridge.bridge import Bridge
+    from fhir_bridge.doors.progress import listener
+    from fhir_bridge.settings import environment, load
+
+    settings = load(arguments.settings, store=arguments.store, environ=environment())
+    return Bridge.open(settings, actor=_actor(), tell=listener(sys.stderr))
+
+
+def _actor() -> str:
+    account = getpass.getuser()
+    return "cli:" + "".join(char if char.isalnum() or char in "._-" else "-" for char in account)
+
+
+def _demo(arguments: argparse.Namespace) -> int:
+    from fhir_bridge.doors.demo import demo
+
+    return demo(arguments.story, arguments.store, actor=_actor(), show=_show)
+
+
+def _stories(_: argparse.Namespace) -> int:
+    from fhir_bridge import stories
+
+    for name in stories.names():
+        _show(f"{name:<10} {stories.load(name).title}")
+    return 0
+
+
+def _seed(arguments: argparse.Namespace) -> int:
+    from fhir_bridge import stories
+
+    told = stories.load(arguments.story)
+    resources = told.source if arguments.role == "source" else told.destination
+    with _open(arguments) as bridge:
+        count = bridge.seed(arguments.server, resources)
+    _show(f"{count} resources of story {told.name} are at {arguments.server}")
+    return 0
+
+
+def _check(arguments: argparse.Namespace) -> int:
+    from fhir_bridge.doors.checking import render
+
+    with _open(arguments) as bridge:
+        _show(render(bridge.check(arguments.server)))
+    return 0
+
+
+def _transfer(arguments: argparse.Namespace) -> int:
+    with _open(arguments) as bridge:
+        report = bridge.transfer(_order(arguments), preview=arguments.preview, new=arguments.new)
+        return _result(report, as_json=arguments.json, store=arguments.store)
+
+
+def _order(arguments: argparse.Namespace) -> Order:
+    from fhir_bridge.records import Kind
+    from fhir_bridge.transfer import Basis, Order
+
+    names = [name.strip() for name in arguments.kinds.split(",") if name.strip()]
+    if unknown := [name for name in names if name not in KINDS]:
+        raise SettingsError(f"--kinds: {unknown[0]} is not one of {', '.join(KINDS)}")
+    if not names:
+        raise SettingsError(f"--kinds names at least one of {', '.join(KINDS)}")
+    return Order(
+        source=arguments.source,
+        destination=arguments.destination,
+        patient=arguments.patient,
+        at_destination=arguments.at_destination,
+        custodian=arguments.custodian,
+        recipient=arguments.recipient,
+        requester=arguments.requester,
+        purpose=arguments.purpose,
+        kinds=tuple(sorted({Kind(KINDS[name]) for name in names})),
+        reasons=tuple(arguments.reason),
+        question=arguments.question,
+        basis=Basis(arguments.basis),
+        basis_reason=arguments.reason_for_basis,
+        override=arguments.override,
+        consent=_text(arguments.consent) if arguments.consent else "",
+    )
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{path} cannot be read as UTF-8 text") from error
+
+
+def _result(report: Any, *, as_json: bool, store: Path | None) -> int:
+    from fhir_bridge.doors.report import as_object, exit_code, render
+
+    if as_json:
+        _show(json.dumps(as_object(report), ensure_ascii=False))
+    else:
+        _show(render(report, store=store))
+    return exit_code(report)
+
+
+def _stored(arguments: argparse.Namespace) -> int:
+    with _open(arguments) as bridge:
+        report = bridge.show(arguments.transfer)
+        return _result(report, as_json=arguments.json, store=arguments.store)
+
+
+def _resume(arguments: argparse.Namespace) -> int:
+    with _open(arguments) as bridge:
+        report = bridge.resume(arguments.transfer)
+        return _result(report, as_json=arguments.json, store=arguments.store)
+
+
+def _person(arguments: argparse.Namespace) -> int:
+    with _open(arguments) as bridge:
+        bridge.decide(
+            arguments.transfer,
+            arguments.refs,
+            release=arguments.command == "release",
+            by=arguments.by,
+            reason=arguments.reason,
+        )
+    _show(
+        f"Signed. `fhir-bridge resume {arguments.transfer}` gathers the lines again, compares them"
+        " with what was decided about, and acts."
+    )
+    return 0
+
+
+def _accept(arguments: argparse.Namespace) -> int:
+    with _open(arguments) as bridge:
+        bridge.accept(arguments.transfer, arguments.gap, by=arguments.by, reason=arguments.reason)
+    _show(f"Signed. `fhir-bridge resume {arguments.transfer}` tells the second provider.")
+    return 0
+
+
+def _draft(arguments: argparse.Namespace) -> int:
+    from fhir_bridge.doors.drafting import draft
+
+    _show(draft(arguments))
+    return 0
+
+
+def _verify(arguments: argparse.Namespace) -> int:
+    with _open(arguments) as bridge:
+        verified = bridge.verify_log()
+    _show(f"verified: {verified.entries} entries, {verified.checkpoints} checkpoints")
+    return 0
+
+
+_ACTS: dict[str, Callable[[argparse.Namespace], int]] = {
+    "demo": _demo,
+    "stories": _stories,
+    "seed": _seed,
+    "check": _check,
+    "transfer": _transfer,
+    "show": _stored,
+    "resume": _resume,
+    "release": _person,
+    "withhold": _person,
+    "accept": _accept,
+    "consent draft": _draft,
+    "audit verify-db": _verify,
+}

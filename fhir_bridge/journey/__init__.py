@@ -1,0 +1,102 @@
+"""
+The journey: one patient's whole record from the first provider to the second.
+
+    confirm the consent -> gather all records and what they refer to -> decide for
+    each -> match the patient -> sign the disclosure before the first byte leaves ->
+    deliver -> read back and reconcile -> tell the second doctor -> sign
+
+`carry` reads like that sentence. Each step returns the evidence for the next,
+so a step out of order does not pass the type checker. A transfer interrupted
+anywhere is carried again from its request: content is gathered again, what the
+destination has is looked at, and what the log has is not signed twice.
+"""
+
+from __future__ import annotations
+
+from fhir_bridge.errors import ConsentRefused, Refused
+from fhir_bridge.journey.announcing import Announced, announce
+from fhir_bridge.journey.closing import close
+from fhir_bridge.journey.delivering import ConsentChanged
+from fhir_bridge.journey.ordering import Settled, settle
+from fhir_bridge.journey.parties import (
+    ConsentRules,
+    Parties,
+    Progress,
+    Provider,
+    Step,
+)
+from fhir_bridge.journey.permitting import permit
+from fhir_bridge.journey.releasing import Released, release
+from fhir_bridge.journey.sending import Delivered, send
+from fhir_bridge.journey.signing import Pen
+from fhir_bridge.ledger import Event
+from fhir_bridge.records import Resource
+from fhir_bridge.transfer import Ended, Requested, State
+
+__all__ = [
+    "ConsentRules",
+    "Parties",
+    "Progress",
+    "Provider",
+    "Settled",
+    "Step",
+    "carry",
+    "preview",
+    "settle",
+]
+
+_DECISIONS_MAX = 5
+"""Times that changing consents are decided about in one run; then a person looks."""
+
+
+def carry(requested: Requested, parties: Parties, patient: Resource) -> Ended:
+    """
+    Carry a transfer as far as it can go without a person.
+
+    Args:
+        requested: The transfer; new, interrupted, or closed before.
+        parties: Everyone who takes part.
+        patient: The patient at the source, as just read.
+
+    Returns:
+        Closed, or incomplete or held with every missing line named.
+
+    Raises:
+        Refused: A rule forbids it. Nothing was sent.
+        Unreachable: Try again later; nothing is lost.
+    """
+    pen = Pen.of(parties, requested)
+    patient_name = f"{parties.source.identity}/{requested.patient}"
+    with parties.store.lease(parties.destination.identity, patient_name):
+        pen.sign(Event.TRANSFER_REQUESTED)
+        for _ in range(_DECISIONS_MAX):
+            try:
+                return _carry_once(pen, patient)
+            except ConsentChanged:
+                parties.tell(Progress(step=Step.CONSENT, sentence="changed; deciding again"))
+            except Refused:
+                parties.store.set_state(requested.id, State.REFUSED)
+                raise
+        raise ConsentRefused(
+            f"the patient's consents changed {_DECISIONS_MAX} times while the transfer ran: look"
+            " at them, then resume"
+        )
+
+
+def preview(requested: Requested, parties: Parties, patient: Resource) -> Released:
+    """
+    Say what would go and what would not, with the rule; send nothing.
+
+    Reading the record is an act too, so it is signed into the log.
+    """
+    pen = Pen.of(parties, requested)
+    pen.sign(Event.TRANSFER_REQUESTED)
+    return release(pen, patient, permit(pen, patient), fetch_attachments=False)
+
+
+def _carry_once(pen: Pen, patient: Resource) -> Ended:
+    permitted = permit(pen, patient)
+    released: Released = release(pen, patient, permitted)
+    announced: Announced = announce(pen, released)
+    delivered: Delivered = send(pen, announced)
+    return close(pen, delivered)

@@ -1,0 +1,139 @@
+"""
+Tell the second doctor, last of all, and close the transfer.
+
+The Task and the ServiceRequest are what a doctor's worklist shows. They are
+written when everything released is verified, so that nobody at the second
+provider sees half a record as whole. What the *first* provider could not give
+does not stop them: their note says how many items are missing. Withheld records
+are never counted to the recipient.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from fhir_bridge import lossless
+from fhir_bridge.journey.announcing import confirm_consent
+from fhir_bridge.journey.authoring import provenance, referral
+from fhir_bridge.journey.delivering import Looked, deliver, look, read_back
+from fhir_bridge.journey.sending import Delivered
+from fhir_bridge.journey.signing import MINOR, OK, Pen
+from fhir_bridge.ledger import Event
+from fhir_bridge.manifest import Decision, Gap
+from fhir_bridge.records import Json, RecordRef
+from fhir_bridge.store import LineRow
+from fhir_bridge.transfer import Ended, State
+
+
+def close(pen: Pen, delivered: Delivered) -> Ended:
+    """
+    Write Provenance, then Task and ServiceRequest, and sign how the transfer stands.
+
+    Raises:
+        ConsentChanged: Decide again.
+        DestinationUnreachable: Try again later.
+    """
+    images = tuple(_images(delivered))
+    missing: list[Gap] = []
+    if delivered.manifest.released:
+        missing += _write(
+            pen,
+            delivered,
+            provenance(pen, delivered.announced, delivered.copies, delivered.authored),
+        )
+    if delivered.whole and not missing:
+        request, told = referral(
+            pen, delivered.authored, delivered.manifest.lines, delivered.gaps, images
+        )
+        missing += _write(pen, delivered, request, told)
+    gaps = (*delivered.gaps, *missing)
+    state = _state(delivered, gaps)
+    if delivered.whole and not missing:
+        pen.sign(Event.DELIVERY_CONFIRMED, phase=str(delivered.announced.released.number))
+    pen.sign(
+        Event.TRANSFER_CLOSED,
+        phase=f"{delivered.announced.released.number}.{state}",
+        outcome=OK if state is State.CLOSED else MINOR,
+        content=pen.content_of(delivered.manifest),
+    )
+    _keep(pen, delivered, (*gaps, *images))
+    pen.parties.store.set_state(pen.requested.id, state)
+    return Ended(
+        request=pen.requested,
+        state=state,
+        manifest=delivered.manifest,
+        gaps=gaps,
+        images=images,
+        transactions=delivered.sent.requests,
+        documents=sum(1 for line in delivered.manifest.released if line.attachment),
+        authored=tuple(sorted(delivered.authored.refs)),
+    )
+
+
+def _keep(pen: Pen, delivered: Delivered, gaps: tuple[Gap, ...]) -> None:
+    """Keep the manifest with what became of each line."""
+    rows = [LineRow.of(line, pen.key) for line in delivered.manifest.lines]
+    number = delivered.announced.released.number
+    pen.parties.store.save_manifest(pen.requested.id, number, rows, gaps)
+
+
+def _state(delivered: Delivered, gaps: tuple[Gap, ...]) -> State:
+    if any(not gap.accepted for gap in gaps):
+        return State.INCOMPLETE
+    if delivered.manifest.having(Decision.HELD, Decision.UNCLASSIFIED):
+        return State.HELD
+    return State.CLOSED
+
+
+def _write(pen: Pen, delivered: Delivered, *contents: Json) -> list[Gap]:
+    """Store what we author, unless it is there already; read it back."""
+    parties, released = pen.parties, delivered.announced.released
+    bodies = {
+        RecordRef(f"{one['resourceType']}/{one['id']}"): lossless.encode(one) for one in contents
+    }
+    delivered.copies.edges.update(_edges(bodies))
+    looked: Looked = look(parties, bodies, lambda _ref, _digest: False)
+    delivered.copies.bodies.update(bodies)
+    sent = deliver(
+        parties,
+        delivered.copies.writes(looked.to_send, {}),
+        lambda _writes: confirm_consent(pen, released),
+        lambda _stored: None,
+    )
+    outside = [*delivered.copies.of.values(), *delivered.copies.theirs.values()]
+    verified = read_back(parties, bodies, looked, [*outside, *delivered.authored.refs])
+    delivered.authored.refs.update(bodies)
+    return [
+        Gap(
+            ref=ref,
+            reason="refused" if ref in sent.refused else "absent",
+            sentence=sent.sentences.get(ref, "written by the bridge, and not at the destination"),
+            at="destination",
+        )
+        for ref in sorted(verified.absent)
+    ]
+
+
+def _edges(bodies: dict[RecordRef, bytes]) -> dict[RecordRef, tuple[RecordRef, ...]]:
+    """The Task names the ServiceRequest, so it comes after it."""
+    return {
+        ref: tuple(other for other in bodies if other != ref and other.encode() in body)
+        for ref, body in bodies.items()
+    }
+
+
+def _images(delivered: Delivered) -> Iterator[Gap]:
+    """Name each study whose pixels stay behind, and where they are held."""
+    found = delivered.announced.released.found
+    for line in delivered.manifest.released:
+        if not line.ref.startswith("ImagingStudy/"):
+            continue
+        one = found.examined[line.ref]
+        endpoints = sorted({e.to for e in one.edges if e.to.startswith("Endpoint/")})
+        where = ", ".join(endpoints) or "the first provider's imaging server"
+        yield Gap(
+            ref=line.ref,
+            reason="images-not-transferred",
+            sentence=f"not transferred, held at {where}",
+            at="images",
+        )

@@ -1,0 +1,202 @@
+"""
+Store the copies at the second provider, and read every one of them back.
+
+Before the first write the bridge looks at what is there: what is identical is
+not sent again, and only a copy of ours that nobody changed since is written
+over. Immediately before each request that carries records the consent is asked
+again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from fhir_bridge import lossless
+from fhir_bridge.compare import Comparison, Verdict, differences
+from fhir_bridge.errors import BridgeError
+from fhir_bridge.fhir_server import Stored, Write
+from fhir_bridge.journey.copying import Copies
+from fhir_bridge.journey.parties import Parties, Provider
+from fhir_bridge.records import Json, RecordRef, Resource, Sha256, digest
+from fhir_bridge.references import dangling
+
+CREATED_ONLY = frozenset({"Task", "ServiceRequest", "Provenance"})
+"""What we author once: at the destination it lives on, so it is never written over."""
+
+
+class ConsentChanged(BridgeError):
+    """A Consent is new, changed or gone since it was weighed; decide again."""
+
+    issue = "conflict"
+
+
+@dataclass(slots=True)
+class Looked:
+    """What is at the destination for each copy."""
+
+    same: dict[RecordRef, Comparison] = field(default_factory=dict[RecordRef, Comparison])
+    """Already there as it would be sent."""
+    to_send: list[RecordRef] = field(default_factory=list[RecordRef])
+    if_match: dict[RecordRef, str] = field(default_factory=dict[RecordRef, str])
+    changed_there: dict[RecordRef, tuple[str, ...]] = field(
+        default_factory=dict[RecordRef, tuple[str, ...]]
+    )
+    """Not ours, or changed at the destination: a person decides."""
+    read: dict[RecordRef, Resource] = field(default_factory=dict[RecordRef, Resource])
+
+
+@dataclass(slots=True)
+class Sent:
+    """What the destination said it stored."""
+
+    refused: dict[RecordRef, str] = field(default_factory=dict[RecordRef, str])
+    """Copy reference to the code of the refusal."""
+    sentences: dict[RecordRef, str] = field(default_factory=dict[RecordRef, str])
+    stored: int = 0
+    requests: int = 0
+
+
+@dataclass(slots=True)
+class Verified:
+    """What was read back."""
+
+    comparisons: dict[RecordRef, Comparison] = field(default_factory=dict[RecordRef, Comparison])
+    absent: set[RecordRef] = field(default_factory=set[RecordRef])
+    dangling: list[tuple[RecordRef, str]] = field(default_factory=list[tuple[RecordRef, str]])
+    digests: dict[RecordRef, tuple[Sha256, str]] = field(
+        default_factory=dict[RecordRef, tuple[Sha256, str]]
+    )
+    """Copy reference to the digest and version that were read back."""
+
+
+def look(
+    parties: Parties,
+    bodies: Mapping[RecordRef, bytes],
+    last_verified: Callable[[RecordRef, Sha256], bool],
+) -> Looked:
+    """
+    Look at what the destination holds under the ids of the copies.
+
+    Args:
+        parties: Both providers.
+        bodies: The copies, as they would be sent.
+        last_verified: Whether a digest is the one last verified for a copy.
+
+    Returns:
+        What is the same, what is to be sent, and what a person must decide.
+    """
+    looked = Looked()
+    there = parties.destination.server.read_many(list(bodies))
+    for ref, body in bodies.items():
+        resource = there.get(ref)
+        if resource is None:
+            looked.to_send.append(ref)
+            continue
+        looked.read[ref] = resource
+        content = resource.content()
+        comparison = _compare(parties.destination, lossless.decode_own(body), content)
+        if ref.partition("/")[0] in CREATED_ONLY or comparison.verdict is not Verdict.CHANGED:
+            looked.same[ref] = comparison
+        elif last_verified(ref, digest(content)) and resource.version is not None:
+            looked.to_send.append(ref)
+            looked.if_match[ref] = resource.version
+        else:
+            looked.changed_there[ref] = comparison.paths
+    return looked
+
+
+def deliver(
+    parties: Parties,
+    writes: Sequence[Write],
+    before_send: Callable[[Sequence[Write]], None],
+    after_send: Callable[[Sequence[Stored]], None],
+) -> Sent:
+    """
+    Send the copies that are not there yet.
+
+    Raises:
+        ConsentChanged: Nothing was sent after the change was seen.
+        DestinationUnreachable: Try again later; what was stored is found then.
+    """
+    sent = Sent()
+    if not writes:
+        return sent
+
+    def before(batch: Sequence[Write]) -> None:
+        sent.requests += 1
+        before_send(batch)
+
+    for one in parties.destination.server.store(writes, before_send=before, after_send=after_send):
+        _note(sent, one)
+    return sent
+
+
+def _note(sent: Sent, one: Stored) -> None:
+    if one.error is None:
+        sent.stored += 1
+        return
+    codes = ", ".join(one.error.codes) or "no reason given"
+    sent.refused[one.ref] = "refused"
+    sent.sentences[one.ref] = f"refused by the destination ({one.error.status}, {codes})"
+
+
+def read_back(
+    parties: Parties,
+    bodies: Mapping[RecordRef, bytes],
+    looked: Looked,
+    outside: Iterable[RecordRef],
+) -> Verified:
+    """
+    Read every copy back and compare it with what was sent.
+
+    Args:
+        parties: Both providers.
+        bodies: The copies, as they were sent.
+        looked: What was found the same before; it is not read twice.
+        outside: What copies refer to that the destination has of its own.
+    """
+    verified = Verified()
+    read = {ref: looked.read[ref] for ref in looked.same}
+    missing = [ref for ref in bodies if ref not in read]
+    for ref, resource in parties.destination.server.read_many(missing).items():
+        if resource is not None:
+            read[ref] = resource
+    for ref, body in bodies.items():
+        if ref not in read:
+            verified.absent.add(ref)
+            continue
+        resource = read[ref]
+        content = resource.content()
+        verified.digests[ref] = (digest(content), resource.version or "")
+        verified.comparisons[ref] = (
+            looked.same[ref]
+            if ref in looked.same
+            else _compare(parties.destination, lossless.decode_own(body), content)
+        )
+    known = set(read) | set(outside)
+    verified.dangling = _dangling(parties, read, known)
+    return verified
+
+
+def _dangling(
+    parties: Parties, read: Mapping[RecordRef, Resource], known: set[RecordRef]
+) -> list[tuple[RecordRef, str]]:
+    """Walk what is at the destination; ask it about references that we did not write."""
+    server = parties.destination.server
+
+    def contents() -> Iterable[tuple[RecordRef, Json]]:
+        return ((ref, resource.content()) for ref, resource in read.items())
+
+    suspects = dangling(contents(), server.base, known)
+    if not suspects:
+        return []
+    asked = sorted({one.to for one in suspects if one.to is not None})
+    there = {ref for ref, one in server.read_many(asked).items() if one is not None}
+    return [(one.ref, one.path) for one in suspects if one.to is None or one.to not in there]
+
+
+def _compare(destination: Provider, sent: Json, read: Json) -> Comparison:
+    server = destination.server
+    known = server.capabilities().normalisations
+    return differences(sent, read, known, base=server.base)

@@ -1,0 +1,427 @@
+"""
+Gather *all* records of the kinds asked, and everything that they refer to.
+
+`$everything` is asked first where the server has it, because it is fastest, and
+is trusted for nothing: counts of each search and the closure over references
+decide what is complete. What cannot be had is a named gap, never a silence.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+
+from fhir_bridge.errors import BadRecord, UnfilteredAnswer
+from fhir_bridge.fhir_server import SearchAnswer
+from fhir_bridge.journey.parties import Parties, Provider
+from fhir_bridge.kinds import RECORD_TYPES, Classified, Sort, classify
+from fhir_bridge.manifest import Gap
+from fhir_bridge.records import Json, Kind, RecordRef, Resource, Sha256, digest
+from fhir_bridge.references import Follow, Foreign, FoundAttachment, Local, survey, target
+from fhir_bridge.references import Found as Reference
+from fhir_bridge.sensitivity import OwnLabels
+
+ROUNDS_MAX = 40
+"""Closure rounds. A specimen's chain of parents is a handful; more is a loop of our own."""
+
+_IN_PARALLEL = 4
+_PROVENANCE_TARGETS = 200
+"""References in one search for Provenance; longer requests are refused by some servers."""
+_SUBJECT = ("subject", "patient", "beneficiary")
+_MEMBERS = {
+    "DiagnosticReport.result",
+    "DiagnosticReport.imagingStudy",
+    "Observation.hasMember",
+    "Observation.derivedFrom",
+    "DiagnosticReport.media.link",
+}
+_ABOUT = {"DocumentReference.context.related", "Media.partOf"}
+
+
+@dataclass(frozen=True, slots=True)
+class Edge:
+    """One reference from a resource to another at the same server."""
+
+    path: str
+    element: str
+    to: RecordRef
+    follow: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shown:
+    """One attachment that a resource shows, without its bytes."""
+
+    path: str
+    url: str | None
+    content_type: str | None
+    hash: str | None
+    marks: tuple[str, ...]
+    """What tells that two attachments are one: URL, hash, SHA-256 of inline bytes."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Examined:
+    """What was learnt from one resource in the single time it is parsed here."""
+
+    resource: Resource
+    digest: Sha256
+    edges: tuple[Edge, ...]
+    attachments: tuple[Shown, ...]
+    labels: OwnLabels
+    classified: Classified
+    foreign_links: tuple[str, ...]
+    """Paths of references that lead to another server."""
+    about_another: bool
+    """Its subject is not our patient."""
+    status: str
+
+
+@dataclass(slots=True, kw_only=True)
+class Found:
+    """Everything found at the source; content stays in memory."""
+
+    patient: Resource
+    examined: dict[RecordRef, Examined] = field(default_factory=dict[RecordRef, Examined])
+    """Records of the kinds asked and what they refer to, by reference."""
+    kinds: dict[RecordRef, Kind] = field(default_factory=dict[RecordRef, Kind])
+    unclassified: set[RecordRef] = field(default_factory=set[RecordRef])
+    excluded: set[RecordRef] = field(default_factory=set[RecordRef])
+    foreign: set[RecordRef] = field(default_factory=set[RecordRef])
+    """Reached by a reference, and about another patient: never travel."""
+    gaps: list[Gap] = field(default_factory=list[Gap])
+
+
+def gather(parties: Parties, patient: Resource, kinds: Sequence[Kind]) -> Found:
+    """
+    Find every record of the kinds asked, and what these refer to.
+
+    Raises:
+        UnfilteredAnswer: A search for this patient returned another. Nothing
+            of the answer may be used.
+        SourceUnreachable: Try again later; nothing has been changed.
+    """
+    found = Found(patient=patient)
+    pool = _pool(parties, found, kinds)
+    examine = _Examiner(parties, patient.ref)
+    records = [examine(resource) for resource in pool.values() if resource.type in RECORD_TYPES]
+    start = _sort_by_kind(found, records, kinds)
+    _close(parties.source, examine, found, pool, start)
+    _inherit_kinds(found, kinds)
+    _inherit_from_subject_matter(found, kinds)
+    _add_provenance(parties.source, examine, found, pool)
+    return found
+
+
+def _pool(parties: Parties, found: Found, kinds: Sequence[Kind]) -> dict[RecordRef, Resource]:
+    """Read what may belong to the record, by the fastest way that the counts confirm."""
+    provider, patient = parties.source, found.patient
+    pool: dict[RecordRef, Resource] = {}
+    queries = [
+        (search.type, search.params(patient.ref)) for search in parties.kinds.searches(kinds)
+    ]
+    missing = list(queries)
+    if provider.server.capabilities().everything:
+        types = sorted({type_ for type_, _ in queries} | set(parties.closure.supporting_types))
+        answer = provider.server.everything(patient.id, types)
+        for resource in answer.resources:
+            if resource.type in types:
+                pool[resource.ref] = resource
+        missing = [] if answer.shortfall else _short_of(provider, queries, pool)
+        missing = missing if not answer.shortfall else list(queries)
+    for (type_, _), answer in zip(missing, _ask(provider, missing), strict=True):
+        _refuse_unfiltered(answer, type_, patient)
+        pool.update((resource.ref, resource) for resource in answer.resources)
+        _note_shortfall(found, type_, answer)
+    pool = {ref: one for ref, one in pool.items() if not _is_our_copy(one, provider)}
+    return pool
+
+
+def _ask(provider: Provider, queries: Sequence[tuple[str, dict[str, str]]]) -> list[SearchAnswer]:
+    def ask(query: tuple[str, dict[str, str]]) -> SearchAnswer:
+        return provider.server.search(query[0], query[1])
+
+    if len(queries) < 2:  # noqa: PLR2004 - a pool for one request only costs
+        return [ask(query) for query in queries]
+    with ThreadPoolExecutor(_IN_PARALLEL) as threads:
+        return list(threads.map(ask, queries))
+
+
+def _short_of(
+    provider: Provider,
+    queries: Sequence[tuple[str, dict[str, str]]],
+    pool: dict[RecordRef, Resource],
+) -> list[tuple[str, dict[str, str]]]:
+    """Return the searches whose count is not what `$everything` brought."""
+    counts = provider.server.counts(queries)
+    have: dict[str, int] = {}
+    for ref in pool:
+        type_ = ref.partition("/")[0]
+        have[type_] = have.get(type_, 0) + 1
+    return [
+        query
+        for query, count in zip(queries, counts, strict=True)
+        if count is None or count != have.get(query[0], 0)
+    ]
+
+
+def _refuse_unfiltered(answer: SearchAnswer, type_: str, patient: Resource) -> None:
+    for resource in answer.resources:
+        if resource.type == type_ and _names_another(resource.content(), patient.ref):
+            raise UnfilteredAnswer(
+                f"a search for {patient.ref} returned a {type_} of another patient: this server"
+                " does not filter by patient, so nothing of it can be sent. Ask its operator"
+            )
+
+
+def _note_shortfall(found: Found, type_: str, answer: SearchAnswer) -> None:
+    if answer.shortfall:
+        found.gaps.append(
+            Gap(
+                ref=f"{type_}?patient={found.patient.id}",
+                reason=answer.shortfall,
+                sentence=f"the first provider's server did not give every {type_} that it counts"
+                f" ({answer.matches} of {answer.total}) → ask its operator",
+                at="source",
+            )
+        )
+
+
+def _is_our_copy(resource: Resource, provider: Provider) -> bool:
+    """Tell whether a resource is a copy that a transfer made at this very server."""
+    if b'"identifier"' not in resource.raw or provider.identity.encode() not in resource.raw:
+        return False
+    system = f"{provider.identity}/{resource.type}"
+    identifiers = resource.content().get("identifier")
+    rows = identifiers if isinstance(identifiers, list) else [identifiers]
+    return any(isinstance(row, dict) and row.get("system") == system for row in rows)
+
+
+def _names_another(content: Json, patient: RecordRef) -> bool:
+    """Tell whether a resource says that it is about someone who is not our patient."""
+    for name in _SUBJECT:
+        holder = content.get(name)
+        reference = holder.get("reference") if isinstance(holder, dict) else None
+        if isinstance(reference, str) and "Patient/" in reference:
+            bare = reference.partition("/_history/")[0]
+            return not (bare == patient or bare.endswith(f"/{patient}"))
+    return False
+
+
+class _Examiner:
+    """Parses a resource once and keeps what later steps ask."""
+
+    def __init__(self, parties: Parties, patient: RecordRef) -> None:
+        self._base = parties.source.server.base
+        self._closure = parties.closure
+        self._book = parties.sensitivity
+        self._kinds = parties.kinds
+        self._patient = patient
+
+    def __call__(self, resource: Resource) -> Examined:
+        content = resource.content()
+        surveyed = survey(content)
+        edges, foreign = self._edges(surveyed.references)
+        status = content.get("status")
+        return Examined(
+            resource=resource,
+            digest=digest(content),
+            edges=edges,
+            attachments=tuple(_shown(one) for one in surveyed.attachments),
+            labels=self._book.own(content),
+            classified=classify(content, self._kinds),
+            foreign_links=foreign,
+            about_another=_names_another(content, self._patient),
+            status=status if isinstance(status, str) else "",
+        )
+
+    def _edges(self, references: Sequence[Reference]) -> tuple[tuple[Edge, ...], tuple[str, ...]]:
+        edges: list[Edge] = []
+        foreign: list[str] = []
+        for one in references:
+            if one.reference is None:
+                continue
+            where = target(one.reference, self._base)
+            if isinstance(where, Local):
+                type_ = where.ref.partition("/")[0]
+                follow = self._closure.decision(one.element, type_) is Follow.FOLLOW
+                edges.append(Edge(one.path, one.element, where.ref, follow))
+            elif isinstance(where, Foreign):
+                foreign.append(one.path)
+        return tuple(edges), tuple(foreign)
+
+
+def _shown(one: FoundAttachment) -> Shown:
+    marks = [f"url:{one.url}"] if one.url else []
+    data, hash_ = one.holder.get("data"), one.holder.get("hash")
+    if isinstance(data, str):
+        marks.append("data:" + hashlib.sha256("".join(data.split()).encode()).hexdigest())
+    if isinstance(hash_, str):
+        marks.append("hash:" + hash_)
+    return Shown(
+        path=one.path,
+        url=one.url,
+        content_type=one.content_type,
+        hash=hash_ if isinstance(hash_, str) else None,
+        marks=tuple(marks),
+    )
+
+
+def _sort_by_kind(
+    found: Found, records: Iterable[Examined], kinds: Sequence[Kind]
+) -> list[RecordRef]:
+    """Keep the records of the kinds asked; name those that cannot be told."""
+    start: list[RecordRef] = []
+    for one in records:
+        ref = one.resource.ref
+        found.examined[ref] = one
+        if one.classified.kind is not None:
+            if one.classified.kind in kinds:
+                found.kinds[ref] = one.classified.kind
+                start.append(ref)
+            else:
+                found.excluded.add(ref)
+        elif one.classified.sort is Sort.UNCLASSIFIED:
+            found.unclassified.add(ref)
+        else:
+            found.excluded.add(ref)
+    return start
+
+
+def _close(
+    provider: Provider,
+    examine: _Examiner,
+    found: Found,
+    pool: dict[RecordRef, Resource],
+    start: Sequence[RecordRef],
+) -> None:
+    """Follow references round by round until nothing new is reached."""
+    reached: set[RecordRef] = set(start)
+    frontier = list(start)
+    absent: set[RecordRef] = set()
+    for _ in range(ROUNDS_MAX):
+        wanted: dict[RecordRef, tuple[RecordRef, str]] = {}
+        for ref in frontier:
+            for edge in found.examined[ref].edges:
+                if edge.follow and edge.to != found.patient.ref and edge.to not in reached:
+                    wanted.setdefault(edge.to, (ref, edge.path))
+        wanted = {ref: by for ref, by in wanted.items() if ref not in absent}
+        if not wanted:
+            return
+        _read_missing(provider, found, pool, wanted, absent)
+        frontier = [ref for ref in wanted if ref in pool]
+        for ref in frontier:
+            reached.add(ref)
+            found.excluded.discard(ref)
+            one = found.examined.get(ref) or examine(pool[ref])
+            found.examined[ref] = one
+            if one.about_another:
+                _set_aside(found, ref, wanted[ref])
+        frontier = [ref for ref in frontier if ref not in found.foreign]
+    raise BadRecord(f"references of {found.patient.ref} are nested more than {ROUNDS_MAX} deep")
+
+
+def _read_missing(
+    provider: Provider,
+    found: Found,
+    pool: dict[RecordRef, Resource],
+    wanted: dict[RecordRef, tuple[RecordRef, str]],
+    absent: set[RecordRef],
+) -> None:
+    missing = [ref for ref in wanted if ref not in pool]
+    another = [ref for ref in missing if ref.startswith("Patient/")]
+    for ref in another:
+        _set_aside(found, ref, wanted[ref])
+        absent.add(ref)
+    missing = [ref for ref in missing if ref not in absent]
+    if not missing:
+        return
+    for ref, resource in provider.server.read_many(missing).items():
+        if resource is not None:
+            pool[ref] = resource
+            continue
+        absent.add(ref)
+        by, path = wanted[ref]
+        found.gaps.append(
+            Gap(
+                ref=ref,
+                reason="not-found",
+                sentence=f"the first provider does not have it; {by} refers to it"
+                f" ({path}) → ask the first provider",
+                at="source",
+                referrer=by,
+            )
+        )
+
+
+def _set_aside(found: Found, ref: RecordRef, by: tuple[RecordRef, str]) -> None:
+    """Another patient's resource: never travels, and neither does what names it."""
+    found.foreign.add(ref)
+    found.gaps.append(
+        Gap(
+            ref=ref,
+            reason="foreign-patient",
+            sentence=f"it is about another patient; {by[0]} refers to it ({by[1]}) and is held"
+            " → ask the first provider to correct it",
+            at="source",
+            referrer=by[0],
+        )
+    )
+
+
+def _inherit_kinds(found: Found, kinds: Sequence[Kind]) -> None:
+    """A result without a known category is of the kind of the report that lists it."""
+    frontier = list(found.kinds)
+    while frontier:
+        ref = frontier.pop()
+        for edge in found.examined[ref].edges:
+            if edge.element not in _MEMBERS or edge.to in found.kinds:
+                continue
+            member = found.examined.get(edge.to)
+            if member is None or edge.to in found.foreign:
+                continue
+            kind = member.classified.kind or found.kinds[ref]
+            if kind in kinds and member.resource.type in RECORD_TYPES:
+                found.kinds[edge.to] = kind
+                found.unclassified.discard(edge.to)
+                found.excluded.discard(edge.to)
+                frontier.append(edge.to)
+
+
+def _inherit_from_subject_matter(found: Found, kinds: Sequence[Kind]) -> None:
+    """A document that says nothing of its kind is of the kind of the report it is about."""
+    for ref in sorted(found.unclassified):
+        about = [
+            found.kinds[edge.to]
+            for edge in found.examined[ref].edges
+            if edge.element in _ABOUT and edge.to in found.kinds
+        ]
+        if about and about[0] in kinds:
+            found.kinds[ref] = about[0]
+            found.unclassified.discard(ref)
+
+
+def _add_provenance(
+    provider: Provider, examine: _Examiner, found: Found, pool: dict[RecordRef, Resource]
+) -> None:
+    """Who made a record belongs to it, but nothing refers from the record to its Provenance."""
+    here = [ref for ref in pool if ref.startswith("Provenance/")]
+    if "target" in provider.server.capabilities().search_params.get("Provenance", frozenset()):
+        targets = sorted(found.kinds)
+        queries = [
+            ("Provenance", {"target": ",".join(targets[at : at + _PROVENANCE_TARGETS])})
+            for at in range(0, len(targets), _PROVENANCE_TARGETS)
+        ]
+        for answer in _ask(provider, queries):
+            pool.update((one.ref, one) for one in answer.resources)
+        here = [ref for ref in pool if ref.startswith("Provenance/")]
+    known = set(found.examined)
+    start = []
+    for ref in here:
+        one = examine(pool[ref])
+        if any(e.element == "Provenance.target" and e.to in known for e in one.edges):
+            found.examined[ref] = one
+            start.append(ref)
+    _close(provider, examine, found, pool, start)

@@ -1,0 +1,162 @@
+"""
+Find the patient at the second provider. The patient is never guessed.
+
+Asking is itself a disclosure: it happens only after consent, is announced in
+the log first, and never puts an identifier into a URL.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from fhir_bridge.errors import PatientUnclear
+from fhir_bridge.fhir_server import Absent, FhirServer
+from fhir_bridge.journey.parties import Parties
+from fhir_bridge.patient import (
+    Choice,
+    Match,
+    Outcome,
+    Verdict,
+    choose,
+    identifiers_for_asking,
+    same_person,
+)
+from fhir_bridge.records import Json, RecordRef, Resource
+from fhir_bridge.references import copy_id
+from fhir_bridge.transfer import Requested
+
+CREATE, MATCH = "create", "match"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Matched:
+    """The patient at the second provider."""
+
+    ref: RecordRef
+    create: bool
+    """True when there is none, the operator allows to create one, and it must be sent first."""
+    how: str
+    """Why it is the same person, in words."""
+
+
+def match(requested: Requested, parties: Parties, patient: Resource) -> Matched:
+    """
+    Find the one patient at the destination who is the patient of this transfer.
+
+    Raises:
+        PatientUnclear: None, several, or one whose data disagree. The message
+            names the elements, never their values, and what a person decides.
+        DestinationUnreachable: Try again later.
+    """
+    asked = requested.order.at_destination
+    content = patient.content()
+    if asked not in {MATCH, CREATE}:
+        return _given(requested, parties, content, asked)
+    own = RecordRef(f"Patient/{copy_id(parties.source.identity, patient.ref)}")
+    candidates = _candidates(parties, patient, content)
+    if not candidates and (there := parties.destination.server.read_many([own]).get(own)):
+        return Matched(ref=there.ref, create=False, how="created by an earlier transfer")
+    if asked == CREATE:
+        return _created(parties, candidates, own)
+    choice = choose(
+        content,
+        [one.content() for one in candidates],
+        never={patient.id} if parties.same_base else (),
+        own_systems=_own_systems(parties),
+    )
+    if choice.outcome is Outcome.ONE and choice.ref is not None:
+        return Matched(
+            ref=choice.ref, create=False, how="matched by identifier, family name and birth date"
+        )
+    raise PatientUnclear(_undecided(parties, choice))
+
+
+def _created(parties: Parties, candidates: Sequence[Resource], own: RecordRef) -> Matched:
+    if any(one.ref == own for one in candidates):
+        return Matched(ref=own, create=False, how="created by an earlier transfer")
+    if candidates:
+        ref = candidates[0].ref
+        raise PatientUnclear(
+            f"{ref} at {parties.destination.name} may be this patient, so none is created: run"
+            f" again with --at-destination {ref.partition('/')[2]}"
+        )
+    return Matched(ref=own, create=True, how="created, because no patient was found")
+
+
+_WHY = {
+    Outcome.NONE: "no patient there carries one of the identifiers",
+    Outcome.SEVERAL: "several patients there carry one of the identifiers",
+    Outcome.DISAGREES: "the one found differs in",
+    Outcome.INSUFFICIENT: "the one found cannot be compared for want of",
+    Outcome.ONE: "",
+}
+
+
+def _undecided(parties: Parties, choice: Choice) -> str:
+    elements = _elements(choice.match) if choice.match else ""
+    refs = f" ({', '.join(choice.candidates)})" if choice.candidates else ""
+    return (
+        f"the patient was not matched at {parties.destination.name}: {_WHY[choice.outcome]}"
+        f"{elements}{refs} → a person decides: run again with --at-destination ID when you know"
+        " who it is, or --at-destination create when this patient is new there"
+    )
+
+
+def _elements(match: Match) -> str:
+    return " " + ", ".join((*match.differing, *match.missing))
+
+
+def _given(requested: Requested, parties: Parties, content: Json, asked: str) -> Matched:
+    ref = RecordRef(asked if asked.startswith("Patient/") else f"Patient/{asked}")
+    where = parties.destination.name
+    if parties.same_base and ref == requested.patient:
+        raise PatientUnclear(
+            "at one and the same server the patient of the source cannot be the patient of the"
+            " destination: name another, or --at-destination create"
+        )
+    try:
+        there = parties.destination.server.read(ref)
+    except Absent as error:
+        raise PatientUnclear(f"{ref} is not at {where}: check the id") from error
+    compared = same_person(content, there.content())
+    if compared.verdict is Verdict.AGREE:
+        return Matched(ref=ref, create=False, how="given, and family name and birth date agree")
+    if requested.order.override:
+        return Matched(ref=ref, create=False, how="given, and confirmed by a person")
+    raise PatientUnclear(
+        f"{ref} at {where} is not confirmed to be this patient; differing or missing:"
+        f"{_elements(compared)} → a person decides: correct the id, or confirm it with --override"
+        " NAME, which is signed"
+    )
+
+
+def _candidates(parties: Parties, patient: Resource, content: Json) -> list[Resource]:
+    """Ask by each identifier until one finds somebody."""
+    server: FhirServer = parties.destination.server
+    for system, value in identifiers_for_asking(content, own_systems=_own_systems(parties)):
+        asked = f"{escaped(system)}|{escaped(value)}"
+        answer = server.search("Patient", {"identifier": asked}, post=True)
+        found = [one for one in answer.resources if one.type == "Patient"]
+        if parties.same_base:
+            found = [one for one in found if one.ref != patient.ref]
+        if found:
+            return found
+    return []
+
+
+def _own_systems(parties: Parties) -> tuple[str, ...]:
+    """Our copy identifiers prove where a chart came from, not who somebody is."""
+    return (f"{parties.source.identity}/Patient", f"{parties.destination.identity}/Patient")
+
+
+def escaped(text: str) -> str:
+    """
+    Escape what separates values in a search.
+
+    Source:
+        https://hl7.org/fhir/R4/search.html#escaping
+    """
+    for char in ("\\", "$", ",", "|"):
+        text = text.replace(char, "\\" + char)
+    return text

@@ -1,0 +1,278 @@
+"""
+Send what was announced, read it back, and sign what became of it.
+
+The order matters: the intent is durable before this room is entered; the result
+is signed whatever happens to the requests in between; the second doctor is told
+(`closing`) only when everything else is verified.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from fhir_bridge.compare import Verdict
+from fhir_bridge.fhir_server import Stored, Write
+from fhir_bridge.journey.announcing import Announced, confirm_consent
+from fhir_bridge.journey.authoring import Authored, author
+from fhir_bridge.journey.copying import Copies, copy, theirs
+from fhir_bridge.journey.delivering import (
+    ConsentChanged,
+    Looked,
+    Sent,
+    Verified,
+    deliver,
+    look,
+    read_back,
+)
+from fhir_bridge.journey.parties import Progress, Step
+from fhir_bridge.journey.signing import MINOR, OK, OutcomeCode, Pen
+from fhir_bridge.ledger import Event
+from fhir_bridge.manifest import Gap, Line, Manifest, Outcome, reconcile
+from fhir_bridge.records import RecordRef, Sha256
+from fhir_bridge.store import NewPairing
+from fhir_bridge.transfer import State
+
+_OUTCOMES = {
+    Verdict.IDENTICAL: Outcome.IDENTICAL,
+    Verdict.NORMALISED: Outcome.NORMALISED,
+    Verdict.CHANGED: Outcome.CHANGED,
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Delivered:
+    """Everything that could be stored was stored and read back."""
+
+    announced: Announced
+    copies: Copies
+    authored: Authored
+    sent: Sent
+    manifest: Manifest
+    """With an outcome for each released line."""
+    gaps: tuple[Gap, ...]
+
+    @property
+    def whole(self) -> bool:
+        """Tell whether every released line and all we wrote arrived as sent."""
+        return not any(gap.at == "destination" and not gap.accepted for gap in self.gaps)
+
+
+def send(pen: Pen, announced: Announced) -> Delivered:
+    """
+    Store every released copy at the second provider and compare what it stored.
+
+    Raises:
+        ConsentChanged: A Consent changed; the log names what had gone before.
+        DestinationUnreachable: Try again later; what was stored is found then.
+    """
+    parties, released = pen.parties, announced.released
+    known = theirs(parties, released.found, released.decisions)
+    copies = copy(
+        parties,
+        released.found,
+        released.decisions,
+        released.attached,
+        announced.matched,
+        known,
+    )
+    authored = author(pen, announced, copies)
+    bodies = {**copies.bodies, **authored.bodies}
+    looked = look(parties, bodies, _last_verified(pen, list(bodies)))
+    sent = _deliver(pen, announced, copies, authored, looked)
+    verified = read_back(parties, bodies, looked, [*known.values(), announced.matched.ref])
+    return _reconciled(pen, announced, copies, authored, looked, sent, verified)
+
+
+def _deliver(
+    pen: Pen, announced: Announced, copies: Copies, authored: Authored, looked: Looked
+) -> Sent:
+    stored: list[Stored] = []
+    copies.bodies.update(authored.bodies)
+    copies.edges.update(authored.edges)
+
+    def before(_: Sequence[Write]) -> None:
+        confirm_consent(pen, announced.released)
+
+    try:
+        sent = deliver(
+            pen.parties, copies.writes(looked.to_send, looked.if_match), before, stored.extend
+        )
+    except ConsentChanged:
+        pen.sign(Event.CONSENT_REVOKED, phase=str(announced.released.number))
+        _sign_result(pen, announced, _gone(announced, copies, stored), MINOR)
+        raise
+    pen.parties.store.set_state(pen.requested.id, State.DELIVERED)
+    documents = sum(1 for line in announced.released.manifest.released if line.attachment)
+    pen.parties.tell(
+        Progress(
+            step=Step.DELIVERED,
+            sentence=f"{sent.stored} sent in {sent.requests} requests, {len(looked.same)} were"
+            f" there already, {documents} documents",
+        )
+    )
+    return sent
+
+
+def _gone(announced: Announced, copies: Copies, stored: Sequence[Stored]) -> Manifest:
+    """Return the lines whose copies had left before the consent changed."""
+    there = {one.ref for one in stored if one.error is None}
+    return Manifest(
+        tuple(
+            line
+            for line in announced.released.manifest.released
+            if copies.of.get(line.ref) in there
+        )
+    )
+
+
+def _reconciled(  # noqa: PLR0913 - the evidence of a whole delivery
+    pen: Pen,
+    announced: Announced,
+    copies: Copies,
+    authored: Authored,
+    looked: Looked,
+    sent: Sent,
+    verified: Verified,
+) -> Delivered:
+    parties, released = pen.parties, announced.released
+    lines = list(_outcomes(released.manifest, copies, looked, verified))
+    manifest = released.manifest.with_outcomes(lines)
+    rulings = parties.store.rulings(pen.requested.id)
+    accepted = {ref for ref, ruling in rulings.items() if ruling.word == "accepted"}
+    gaps = [
+        replace(gap, accepted=gap.ref in accepted)
+        for gap in (
+            *released.gaps,
+            *_delivery_gaps(lines, sent, looked, copies),
+            *_authored_gaps(authored, verified),
+            *_dangling_gaps(verified),
+        )
+    ]
+    _remember(pen, copies, looked, verified)
+    delivered = Delivered(
+        announced=announced,
+        copies=copies,
+        authored=authored,
+        sent=sent,
+        manifest=manifest,
+        gaps=tuple(gaps),
+    )
+    _sign_result(pen, announced, released.manifest, OK if delivered.whole else MINOR)
+    parties.store.set_state(pen.requested.id, State.VERIFIED)
+    counts = manifest.counts()
+    parties.tell(
+        Progress(
+            step=Step.READ_BACK,
+            sentence=f"{counts.identical} identical · {counts.normalised} normalised ·"
+            f" {counts.theirs} already theirs · {counts.changed} changed · {counts.absent} absent"
+            f" · {len(verified.dangling)} dangling references",
+        )
+    )
+    return delivered
+
+
+def _remember(pen: Pen, copies: Copies, looked: Looked, verified: Verified) -> None:
+    """Keep how each copy was verified, so that a later change there is seen."""
+    identity = pen.parties.source.identity
+    sources = {there: ref for ref, there in copies.of.items()}
+    pen.parties.store.remember_pairings(
+        pen.parties.destination.identity,
+        [
+            NewPairing(
+                ref=ref,
+                source=f"{identity}/{sources.get(ref, ref)}",
+                digest=verified.digests[ref][0],
+                etag=verified.digests[ref][1],
+            )
+            for ref in verified.comparisons
+            if ref not in looked.changed_there and ref not in looked.same
+        ],
+    )
+
+
+def _outcomes(
+    manifest: Manifest, copies: Copies, looked: Looked, verified: Verified
+) -> Iterator[Line]:
+    for line in manifest.released:
+        severed = copies.severed.get(line.ref, ())
+        if line.ref in copies.theirs:
+            there = copies.theirs[line.ref]
+            yield replace(reconcile(line, Outcome.THEIRS), destination=there)
+            continue
+        there = copies.of[line.ref]
+        line = replace(line, destination=there, severed=severed)
+        if there in looked.changed_there:
+            yield reconcile(line, Outcome.CHANGED, looked.changed_there[there])
+        elif there in verified.comparisons:
+            comparison = verified.comparisons[there]
+            yield reconcile(line, _OUTCOMES[comparison.verdict], comparison.paths)
+        else:
+            yield reconcile(line, Outcome.ABSENT)
+
+
+def _delivery_gaps(
+    lines: Sequence[Line], sent: Sent, looked: Looked, copies: Copies
+) -> Iterator[Gap]:
+    for line in lines:
+        if line.outcome not in {Outcome.CHANGED, Outcome.ABSENT}:
+            continue
+        there = copies.of[line.ref]
+        if there in looked.changed_there:
+            reason, sentence = (
+                "changed-at-destination",
+                f"{there} is not ours, or was changed at the destination since → a person decides;"
+                " nothing was written over",
+            )
+        elif line.outcome is Outcome.ABSENT:
+            reason = "refused" if there in sent.refused else "absent"
+            sentence = sent.sentences.get(there, "is not at the destination although it was sent")
+        else:
+            reason = "changed-by-server"
+            sentence = "the destination stored it otherwise than it was sent: " + ", ".join(
+                line.paths[:5]
+            )
+        yield Gap(
+            ref=line.ref, reason=reason, sentence=sentence, at="destination", referrer=line.ref
+        )
+
+
+def _authored_gaps(authored: Authored, verified: Verified) -> Iterator[Gap]:
+    for ref in authored.bodies:
+        comparison = verified.comparisons.get(ref)
+        if comparison is None:
+            yield Gap(
+                ref=ref,
+                reason="absent",
+                sentence="written by the bridge, and not at the destination",
+                at="destination",
+            )
+
+
+def _dangling_gaps(verified: Verified) -> Iterator[Gap]:
+    for ref, path in verified.dangling:
+        yield Gap(
+            ref=ref,
+            reason="dangling",
+            sentence=f"{path} refers to nothing at the destination",
+            at="destination",
+        )
+
+
+def _last_verified(pen: Pen, refs: Sequence[RecordRef]) -> Callable[[RecordRef, Sha256], bool]:
+    pairings = pen.parties.store.pairings(pen.parties.destination.identity, refs)
+
+    def last_verified(ref: RecordRef, digest: Sha256) -> bool:
+        return ref in pairings and pairings[ref].matches(digest)
+
+    return last_verified
+
+
+def _sign_result(pen: Pen, announced: Announced, manifest: Manifest, outcome: OutcomeCode) -> None:
+    pen.sign(
+        Event.DISCLOSURE_RESULT,
+        phase=f"{announced.released.number}.{outcome}",
+        outcome=outcome,
+        consent=announced.released.consent,
+        content=pen.content_of(manifest),
+    )

@@ -1,0 +1,123 @@
+"""
+Write each act of a transfer into the signed log: the intent before, the result after.
+
+An act is named by its transfer, step, attempt and phase, so that a transfer
+taken up again after a crash signs nothing twice.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import Any, Literal, Self
+
+from fhir_bridge.journey.consenting import Consented
+from fhir_bridge.journey.parties import Parties
+from fhir_bridge.ledger import ConsentSeen, Content, Event, NewEntry, event_id
+from fhir_bridge.manifest import Manifest, root, sealed_digest
+from fhir_bridge.records import digest
+from fhir_bridge.transfer import Requested
+
+OutcomeCode = Literal["0", "4", "8", "12"]
+OK: OutcomeCode = "0"
+MINOR: OutcomeCode = "4"
+"""Something is missing, and named."""
+SERIOUS: OutcomeCode = "8"
+"""Refused."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pen:
+    """Signs the acts of one transfer."""
+
+    parties: Parties
+    requested: Requested
+    key: bytes
+    """The transfer's erasable key, 32 bytes."""
+    subject: str
+    """The patient's pseudonym in this transfer."""
+
+    @classmethod
+    def of(cls, parties: Parties, requested: Requested) -> Self:
+        """Take up the pen for a transfer that the store knows."""
+        store = parties.store
+        return cls(
+            parties=parties,
+            requested=requested,
+            key=store.transfer_key(requested.id),
+            subject=store.subject(f"{parties.source.identity}/{requested.patient}", requested.id),
+        )
+
+    def sign(
+        self,
+        type_: Event,
+        *,
+        phase: str = "",
+        outcome: OutcomeCode = OK,
+        consent: Consented | None = None,
+        content: Content | None = None,
+        statement: dict[str, Any] | None = None,
+    ) -> int:
+        """
+        Append one act, durably, under a signed checkpoint.
+
+        Args:
+            type_: What happened.
+            phase: What tells this act from others of its type in this attempt,
+                e.g. the manifest's number.
+            outcome: Code of http://hl7.org/fhir/audit-event-outcome.
+            consent: The Consents the act rests on.
+            content: What is disclosed.
+            statement: What a person said; kept sealed and erasable.
+
+        Returns:
+            The entry's index. The same act signed before gives the same index.
+
+        Raises:
+            StoreUnavailable: Not written; nothing may leave.
+        """
+        order, requested = self.requested.order, self.requested
+        entry = NewEntry(
+            type=type_,
+            actor=self.parties.actor,
+            transfer=requested.id,
+            outcome=outcome,
+            step=str(type_).replace("_", "-"),
+            attempt=requested.attempt,
+            basis=str(order.basis),
+            purpose=order.purpose,
+            custodian=requested.custodian.identifier,
+            recipient=requested.recipient.identifier,
+            source=self.parties.source.name,
+            destination=self.parties.destination.name,
+            consent=self._consents(consent) if consent else (),
+            content=content,
+            subject=self.subject,
+            statement=statement,
+        )
+        return self.parties.store.append(
+            entry, event_id=event_id(requested.id, str(type_), requested.attempt, phase)
+        ).first
+
+    def content_of(self, manifest: Manifest) -> Content:
+        """Describe the released lines of a manifest."""
+        released = manifest.released
+        return Content.of(
+            count=len(released),
+            size_bytes=sum(line.size_bytes for line in released),
+            root=root(released, self.key),
+        )
+
+    def consent_phase(self, consent: Consented) -> str:
+        """Name a set of Consents: the same set verified twice is one act."""
+        return hashlib.sha256(repr(consent.seen).encode()).hexdigest()[:16]
+
+    def _consents(self, consent: Consented) -> tuple[ConsentSeen, ...]:
+        return tuple(
+            ConsentSeen(
+                id=one.ref,
+                version=one.version or "-",
+                commitment=sealed_digest(self.key, digest(one.content())),
+            )
+            for one in consent.consents
+        )

@@ -1,0 +1,232 @@
+"""
+Two providers in memory, a store on disk and a clock that stands where it is told.
+
+    with World(tmp_path, "amelia") as world:
+        report = world.transfer()
+
+Every call that leaves the bridge is counted: HTTP requests by the sandboxes'
+shared `Faults`, writes to the store by `Mortal`. A mishap at one of them can be
+planned; after it the bridge is dead until it is opened again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from enum import StrEnum
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from fhir_bridge import stories
+from fhir_bridge.bridge import Bridge, Report
+from fhir_bridge.clock import Clock
+from fhir_bridge.errors import StoreUnavailable
+from fhir_bridge.records import RecordRef, digest
+from fhir_bridge.sandbox import DropAfter, DropBefore, Faults, Profile, Sandbox
+from fhir_bridge.settings import Organisation, ServerSettings, Settings
+from fhir_bridge.store import Store
+from fhir_bridge.transfer import Order
+
+NOW = datetime(2026, 11, 25, 9, 0, tzinfo=UTC)
+FIRST, SECOND = "first", "second"
+
+_STORE_WRITES = (
+    "append",
+    "create_transfer",
+    "remember_pairings",
+    "remember_rulings",
+    "save_manifest",
+    "set_state",
+)
+
+
+class When(StrEnum):
+    BEFORE = "failed"
+    AFTER = "failed but done"
+
+
+@dataclass(frozen=True, slots=True)
+class Mishap:
+    """The bridge dies at one call to the outside."""
+
+    where: str
+    """``http`` or ``store``."""
+    call: int
+    when: When
+
+
+@dataclass
+class Time:
+    """A clock that moves only when someone waits."""
+
+    seconds: float = 0.0
+    waits: list[float] = field(default_factory=list[float])
+
+    def clock(self) -> Clock:
+        return Clock(now=lambda: NOW, monotonic=lambda: self.seconds, sleep=self._sleep)
+
+    def _sleep(self, seconds: float) -> None:
+        self.waits.append(seconds)
+        self.seconds += seconds
+
+
+class Mortal:
+    """The store, which can be told to die at one of its writes."""
+
+    def __init__(self, store: Store, mishap: Mishap | None) -> None:
+        self._store = store
+        self._mishap = mishap
+        self._dead = False
+        self.writes = 0
+
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(self._store, name)
+        return self._counted(found) if name in _STORE_WRITES else found
+
+    def _counted(self, write: Any) -> Any:
+        def counted(*args: Any, **names: Any) -> Any:
+            self.writes += 1
+            due = self._mishap is not None and self._mishap.call == self.writes
+            if self._dead or (due and self._mishap and self._mishap.when is When.BEFORE):
+                self._dead = True
+                raise StoreUnavailable("the store died before it wrote")
+            result = write(*args, **names)
+            if due:
+                self._dead = True
+                raise StoreUnavailable("the store died after it wrote")
+            return result
+
+        return counted
+
+
+class World:
+    """Both providers and the bridge between them, seen from above."""
+
+    def __init__(
+        self,
+        folder: Path,
+        story: str,
+        *,
+        first: Profile | None = None,
+        second: Profile | None = None,
+        keeps_bodies: bool = False,
+    ) -> None:
+        self.folder = folder
+        self.story = stories.load(story)
+        self.faults = Faults()
+        self.time = Time()
+        clock = self.time.clock()
+        self.first = Sandbox(
+            name=FIRST, faults=self.faults, profile=first, clock=clock, keeps_bodies=keeps_bodies
+        )
+        self.second = Sandbox(
+            name=SECOND, faults=self.faults, profile=second, clock=clock, keeps_bodies=keeps_bodies
+        )
+        self.first.load(self.story.source)
+        self.second.load(self.story.destination)
+        self.before = self.holdings()
+        self.told: list[str] = []
+        self.store_writes = 0
+        self._open = ExitStack()
+
+    def __enter__(self) -> Self:
+        self._open.enter_context(self.first)
+        self._open.enter_context(self.second)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._open.close()
+
+    @property
+    def settings(self) -> Settings:
+        return Settings(
+            store=self.folder / "store",
+            log_origin="test.example",
+            servers={
+                FIRST: self._server(FIRST, self.first, self.story.custodian),
+                SECOND: self._server(SECOND, self.second, self.story.recipient),
+            },
+        )
+
+    def _server(self, name: str, sandbox: Sandbox, party: stories.StoryParty) -> ServerSettings:
+        return ServerSettings(
+            name=name,
+            base=sandbox.base,
+            identity=f"https://{name}.example/fhir",
+            organisations=(Organisation(system=party.system, value=party.value, name=party.name),),
+        )
+
+    def order(self, **changes: Any) -> Order:
+        order = Order(
+            source=FIRST,
+            destination=SECOND,
+            patient=self.story.patient,
+            kinds=self.story.kinds,
+            purpose=self.story.purpose,
+            reasons=self.story.reasons,
+            question=self.story.question,
+        )
+        return replace(order, **changes)
+
+    def bridge(self, mishap: Mishap | None = None) -> Bridge:
+        """Open a bridge; with a mishap it dies at that call."""
+        settings = self.settings
+        clock = self.time.clock()
+        store: Any = Store.open(settings.store, clock=clock, log_origin=settings.log_origin)
+        self.mortal = Mortal(store, mishap if mishap and mishap.where == "store" else None)
+        if mishap and mishap.where == "http":
+            self._plan(mishap)
+        opened: Any = self.mortal
+        return Bridge(
+            settings,
+            opened,
+            actor="cli:test",
+            tell=lambda progress: self.told.append(progress.sentence),
+            clock=clock,
+        )
+
+    def _plan(self, mishap: Mishap) -> None:
+        first = self.faults.calls + mishap.call
+        if mishap.when is When.BEFORE:
+            self.faults.at(lambda call: call.number >= first, DropBefore(), times=None)
+        else:
+            self.faults.at(first, DropAfter())
+            self.faults.at(lambda call: call.number > first, DropBefore(), times=None)
+
+    def transfer(self, mishap: Mishap | None = None, **changes: Any) -> Report:
+        preview, new = changes.pop("preview", False), changes.pop("new", False)
+        with self.bridge(mishap) as bridge:
+            return bridge.transfer(self.order(**changes), preview=preview, new=new)
+
+    def resume(self, transfer: str) -> Report:
+        self.faults.clear()
+        with self.bridge() as bridge:
+            return bridge.resume(transfer)
+
+    def transfers(self) -> list[str]:
+        with Store.open(self.settings.store, clock=Clock(), log_origin="test.example") as store:
+            return [row.id for row in store.transfers()]
+
+    def log(self) -> list[str]:
+        """Return the types of the log's entries, oldest first."""
+        with Store.open(self.settings.store, clock=Clock(), log_origin="test.example") as store:
+            return [str(entry.type) for entry in store.entries()]
+
+    def verify(self) -> int:
+        with self.bridge() as bridge:
+            return bridge.verify_log().entries
+
+    def holdings(self) -> Mapping[RecordRef, str]:
+        """Return the digest of everything at the second provider."""
+        return {ref: digest(content) for ref, content in self.second.resources.items()}
+
+    def arrived(self) -> set[RecordRef]:
+        return set(self.second.resources) - set(self.before)

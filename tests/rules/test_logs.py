@@ -1,0 +1,51 @@
+from __future__ import annotations
+
+import io
+import json
+
+import pytest
+import structlog
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fhir_bridge.logs import MEMBERS, AllowList, Log, configure
+
+CANARY = "Amelia Brandt 1971-04-09"
+
+
+def test_an_event_that_is_not_listed_is_dropped_and_counted() -> None:
+    stream = io.StringIO()
+    allow = configure(stream)
+
+    structlog.get_logger().info(CANARY, transfer="a")
+
+    assert stream.getvalue() == ""
+    assert allow.dropped == 1
+
+
+def test_a_listed_event_keeps_its_listed_members_and_loses_the_others() -> None:
+    stream = io.StringIO()
+    allow = configure(stream)
+
+    structlog.get_logger().info(Log.STEP_DONE, transfer="0197-a", count=3, patient=CANARY)
+
+    written = json.loads(stream.getvalue())
+    assert written["event"] == "step.done"
+    assert written["transfer"] == "0197-a"
+    assert written["count"] == 3
+    assert "patient" not in written
+    assert allow.dropped == 1
+
+
+@given(st.sampled_from(sorted(MEMBERS)), st.text())
+def test_a_value_that_is_not_a_short_code_does_not_get_through(member: str, value: str) -> None:
+    allow = AllowList()
+    event = allow(None, "info", {"event": Log.STEP_DONE, member: f"{CANARY}{value}"})
+
+    assert member not in event
+    assert allow.dropped == 1
+
+
+def test_an_event_without_a_name_is_dropped() -> None:
+    with pytest.raises(structlog.DropEvent):
+        AllowList()(None, "info", {"count": 1})

@@ -1,0 +1,145 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from fhir_bridge.errors import SettingsError
+from fhir_bridge.settings import Settings, load, organisation
+
+GOOD = """
+store = "~/bridge"
+[log]
+origin = "first.example"
+[consent]
+policies = ["https://first.example/policy"]
+waive_paper = true
+part2_programs = ["urn:oid:1.2|program"]
+[sensitivity]
+hepatitis = true
+[servers.first]
+base = "https://first.example/fhir/"
+identity = "https://first.example/records"
+timezone = "Europe/Zurich"
+allow_treatment = true
+organisations = [{ identifier = "urn:oid:1.2|first", name = "First Clinic", address = "1 Lane" }]
+credential = { kind = "bearer", secret_env = "FIRST_TOKEN" }
+[servers.here]
+base = "http://127.0.0.1:8080/fhir"
+"""
+
+
+def read(tmp_path: Path, text: str) -> Settings:
+    file = tmp_path / "fhir-bridge.toml"
+    file.write_text(text)
+    return load(file, store=None, environ={})
+
+
+def test_every_setting_is_read(tmp_path: Path) -> None:
+    settings = read(tmp_path, GOOD)
+
+    first = settings.server("first")
+    assert first.base == "https://first.example/fhir"
+    assert first.identity == "https://first.example/records"
+    assert first.timezone is not None
+    assert first.timezone.key == "Europe/Zurich"
+    assert first.organisations[0].identifier == "urn:oid:1.2|first"
+    assert first.allow_treatment
+    assert first.registered
+    assert settings.log_origin == "first.example"
+    assert settings.accepted_policies == {"https://first.example/policy"}
+    assert settings.waive_paper
+    assert settings.part2_programs == {"urn:oid:1.2|program"}
+    assert settings.sensitivity_answers == {"hepatitis": True}
+    assert settings.store == Path.home() / "bridge"
+    assert settings.server("here").loopback
+
+
+def test_a_secret_is_read_from_the_environment_and_never_from_the_file(tmp_path: Path) -> None:
+    secret = read(tmp_path, GOOD).server("first").credential.secret
+
+    assert secret is not None
+    assert secret.read({"FIRST_TOKEN": "t0ken"}) == "t0ken"
+    with pytest.raises(SettingsError, match="FIRST_TOKEN is not set"):
+        secret.read({})
+
+
+def test_a_secret_may_stand_in_a_file_of_its_own(tmp_path: Path) -> None:
+    file = tmp_path / "secret"
+    file.write_text("t0ken\n")
+    text = GOOD.replace('secret_env = "FIRST_TOKEN"', f'secret_file = "{file}"')
+    secret = read(tmp_path, text).server("first").credential.secret
+
+    assert secret is not None
+    assert secret.read({}) == "t0ken"
+    file.unlink()
+    with pytest.raises(SettingsError, match="cannot be read"):
+        secret.read({})
+
+
+@pytest.mark.parametrize(
+    ("fault", "sentence"),
+    [
+        ("bogus = 1", "unknown setting bogus"),
+        ("[servers.a]\nbase='https://a.example'\nbogus=1", "unknown setting servers.a.bogus"),
+        ("servers = 1", "servers must be a table"),
+        ("[servers]\na = 1", "servers.a must be a table"),
+        ("[servers.a]\nbase = 'a.example'", "starts with https"),
+        ("[servers.a]\nbase = 'https://u:p@a.example'", "no user"),
+        ("[servers.a]\nbase = 'https://a.example:x'", "not a URL"),
+        ("[servers.a]\nbase='https://a.example'\ntimezone='Mars/One'", "not a time zone"),
+        ("[servers.a]\nbase='https://a.example'\norganisations=[{name='x'}]", "identifier"),
+        ("[servers.a]\nbase='https://a.example'\ncredential=1", "must be a table"),
+        ("[servers.a]\nbase='https://a.example'\ncredential={kind='x'}", "none, basic or bearer"),
+        ("[servers.a]\nbase='https://a.example'\ncredential={kind='basic'}", "one of secret_env"),
+        ("[consent]\nbogus = 1", "unknown setting consent.bogus"),
+        ("= 1", "is not TOML"),
+    ],
+)
+def test_a_wrong_setting_is_named(tmp_path: Path, fault: str, sentence: str) -> None:
+    with pytest.raises(SettingsError, match=sentence):
+        read(tmp_path, fault)
+
+
+def test_a_settings_file_that_was_named_and_is_missing_stops_the_start(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="cannot be read"):
+        load(tmp_path / "none.toml", store=None, environ={})
+
+
+def test_without_a_file_the_store_is_in_the_users_data_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    environ = {"XDG_DATA_HOME": str(tmp_path / "data"), "XDG_CONFIG_HOME": str(tmp_path)}
+
+    assert load(None, store=None, environ=environ).store == tmp_path / "data" / "fhir-bridge"
+
+
+def test_the_settings_file_is_found_in_the_working_directory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "fhir-bridge.toml").write_text('[log]\norigin = "here.example"\n')
+    monkeypatch.chdir(tmp_path)
+
+    assert load(None, store=tmp_path, environ={}).log_origin == "here.example"
+
+
+def test_a_name_that_is_neither_alias_nor_url_is_refused_with_the_known_ones(
+    tmp_path: Path,
+) -> None:
+    with pytest.raises(SettingsError, match="known: first, here"):
+        read(tmp_path, GOOD).server("second")
+
+
+def test_a_bare_url_is_a_server_for_trying_out(tmp_path: Path) -> None:
+    server = read(tmp_path, GOOD).server("https://try.example:8443/fhir/")
+
+    assert not server.registered
+    assert server.identity == "https://try.example:8443/fhir"
+    assert server.name == "try.example:8443"
+
+
+@pytest.mark.parametrize("text", ["", "a", "|b", "a|"])
+def test_an_organisation_is_written_system_bar_value(text: str) -> None:
+    with pytest.raises(SettingsError, match="SYSTEM"):
+        organisation(text)
