@@ -65,7 +65,8 @@ def announce(pen: Pen, released: Released) -> Announced:
     parties.tell(
         Progress(
             step=Step.DISCLOSURE,
-            sentence=f"signed: entry {intent} of log {parties.store.log}, before the first byte left",
+            sentence=f"signed: entry {intent} of log {parties.store.log},"
+            " before the first byte left",
         )
     )
     return Announced(released=released, matched=matched, intent=intent)

@@ -25,7 +25,7 @@ from fhir_bridge.bundles import (
 from fhir_bridge.bundles import provenance as write_provenance
 from fhir_bridge.consent import travelling_copy_needed
 from fhir_bridge.journey.announcing import Announced
-from fhir_bridge.journey.copying import Copies, identifiers_of
+from fhir_bridge.journey.copying import Copies
 from fhir_bridge.journey.gathering import Examined
 from fhir_bridge.journey.matching import escaped
 from fhir_bridge.journey.parties import Provider

@@ -165,10 +165,8 @@ def _brought(text: str) -> Json | None:
 
 
 def _why(standing: Standing, requested: Requested) -> str:
-    lines = [
-        f"no active Consent of this patient lets {requested.custodian.name} send records to"
-        f" {requested.recipient.name}."
-    ]
+    who = f"{requested.custodian.name} send records to {requested.recipient.name}"
+    lines = [f"no active Consent of this patient lets {who}."]
     lines += [f"{state.ref} {state.sentence}." for state in standing.consents if not state.counts]
     lines += [f"{state.ref} {state.sentence}." for state in standing.consents if state.counts]
     lines.append(

@@ -16,7 +16,6 @@ from fhir_bridge import lossless
 from fhir_bridge.compare import Comparison, Verdict, differences
 from fhir_bridge.errors import BridgeError
 from fhir_bridge.fhir_server import Stored, Write
-from fhir_bridge.journey.copying import Copies
 from fhir_bridge.journey.parties import Parties, Provider
 from fhir_bridge.records import Json, RecordRef, Resource, Sha256, digest
 from fhir_bridge.references import dangling
@@ -159,9 +158,8 @@ def read_back(
     verified = Verified()
     read = {ref: looked.read[ref] for ref in looked.same}
     missing = [ref for ref in bodies if ref not in read]
-    for ref, resource in parties.destination.server.read_many(missing).items():
-        if resource is not None:
-            read[ref] = resource
+    later = parties.destination.server.read_many(missing)
+    read |= {ref: one for ref, one in later.items() if one is not None}
     for ref, body in bodies.items():
         if ref not in read:
             verified.absent.add(ref)
