@@ -25,10 +25,9 @@ from fhir_bridge.bundles import (
 from fhir_bridge.bundles import provenance as write_provenance
 from fhir_bridge.consent import travelling_copy_needed
 from fhir_bridge.journey.announcing import Announced
-from fhir_bridge.journey.copying import Copies
+from fhir_bridge.journey.copying import Copies, identifiers_of
 from fhir_bridge.journey.gathering import Examined
 from fhir_bridge.journey.matching import escaped
-from fhir_bridge.journey.parties import Provider
 from fhir_bridge.journey.signing import Pen
 from fhir_bridge.ledger import timestamp
 from fhir_bridge.manifest import Gap, Line, Outcome
@@ -71,7 +70,7 @@ def author(pen: Pen, announced: Announced, copies: Copies) -> Authored:
         announced: The disclosure; nothing of ours is sent before it is signed.
         copies: The copies, which ours refer to.
     """
-    authored = Authored(referral=_referral(pen, announced))
+    authored = Authored(referral=_referral(pen, announced, copies))
     if announced.matched.create:
         content = announced.released.patient.content()
         authored.add(created_patient(content, copies.plan, to=announced.matched.ref).content)
@@ -131,16 +130,20 @@ def _of_types(lines: Sequence[Line], types: tuple[str, ...]) -> list[RecordRef]:
     ]
 
 
-def _referral(pen: Pen, announced: Announced) -> Referral:
+def _referral(pen: Pen, announced: Announced, copies: Copies) -> Referral:
     parties, requested = pen.parties, pen.requested
+    involved = {
+        party: _involved(pen, party, announced, copies)
+        for party in {requested.custodian, requested.recipient, requested.requester}
+    }
     patient = announced.released.patient
     return Referral(
         key=requested.key,
         source_identity=parties.source.identity,
         patient=announced.matched.ref,
-        custodian=_involved(parties.destination, requested.custodian),
-        recipient=_involved(parties.destination, requested.recipient),
-        requester=_involved(parties.destination, requested.requester),
+        custodian=involved[requested.custodian],
+        recipient=involved[requested.recipient],
+        requester=involved[requested.requester],
         written=parties.store.read_transfer(requested.id).created,
         purpose=requested.order.purpose,
         by_patient=_by_patient(announced),
@@ -148,11 +151,27 @@ def _referral(pen: Pen, announced: Announced) -> Referral:
     )
 
 
-def _involved(destination: Provider, party: Party) -> Involved:
-    """Name an organisation by its resource at the destination, where there is exactly one."""
+def _involved(pen: Pen, party: Party, announced: Announced, copies: Copies) -> Involved:
+    """
+    Name an organisation by its resource at the destination, where there is exactly one.
+
+    A copy of ours counts only through this transfer's own plan: whether it is
+    there already must not change what we write, or a transfer taken up again
+    would write something else.
+    """
+    identifier = (party.system, party.value)
+    for one in _released_of_type(announced, "Organization"):
+        if identifier in identifiers_of(one.resource.content()):
+            return Involved(party=party, at=copies.plan.copies.get(one.resource.ref))
     asked = f"{escaped(party.system)}|{escaped(party.value)}"
-    answer = destination.server.search("Organization", {"identifier": asked}, post=True)
-    found = [one.ref for one in answer.resources if one.type == "Organization"]
+    server = pen.parties.destination.server
+    answer = server.search("Organization", {"identifier": asked}, post=True)
+    ours = f"{pen.parties.source.identity}/Organization"
+    found = [
+        one.ref
+        for one in answer.resources
+        if ours not in {system for system, _ in identifiers_of(one.content())}
+    ]
     return Involved(party=party, at=found[0] if len(found) == 1 else None)
 
 

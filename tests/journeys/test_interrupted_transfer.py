@@ -19,7 +19,7 @@ from tempfile import TemporaryDirectory
 import pytest
 
 from fhir_bridge.errors import BridgeError
-from fhir_bridge.transfer import State
+from fhir_bridge.transfer import ENDED, State
 from tests.journeys.world import Mishap, When, World
 
 SEED = 20261125
@@ -62,12 +62,14 @@ def test_an_interrupted_transfer_ends_as_an_undisturbed_one(tmp_path: Path, mish
             world.transfer(mishap)
         world.faults.clear()
         transfers = world.transfers()
+        ended = any(State(row.state) in ENDED for row in world.rows())
 
         report = world.resume(transfers[0]) if transfers else world.transfer()
 
         assert report.state is State.CLOSED
         assert dict(world.holdings()) == holdings
-        assert sorted(world.log()) == sorted(log)
+        if not ended:  # asked for again after its end it is another attempt, logged as one
+            assert sorted(world.log()) == sorted(log)
         assert all(world.second.versions(ref) == 1 for ref in world.arrived())
         world.verify()
 

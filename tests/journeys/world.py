@@ -27,7 +27,7 @@ from fhir_bridge.errors import StoreUnavailable
 from fhir_bridge.records import RecordRef, digest
 from fhir_bridge.sandbox import DropAfter, DropBefore, Faults, Profile, Sandbox
 from fhir_bridge.settings import Organisation, ServerSettings, Settings
-from fhir_bridge.store import Store
+from fhir_bridge.store import Store, TransferRow
 from fhir_bridge.transfer import Order
 
 NOW = datetime(2026, 11, 25, 9, 0, tzinfo=UTC)
@@ -211,9 +211,12 @@ class World:
         with self.bridge() as bridge:
             return bridge.resume(transfer)
 
-    def transfers(self) -> list[str]:
+    def rows(self) -> list[TransferRow]:
         with Store.open(self.settings.store, clock=Clock(), log_origin="test.example") as store:
-            return [row.id for row in store.transfers()]
+            return list(store.transfers())
+
+    def transfers(self) -> list[str]:
+        return [row.id for row in self.rows()]
 
     def log(self) -> list[str]:
         """Return the types of the log's entries, oldest first."""
