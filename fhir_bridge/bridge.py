@@ -10,40 +10,37 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Self
-from urllib.parse import urlsplit
 
 import msgspec
 
 from fhir_bridge import lossless
 from fhir_bridge.clock import Clock
 from fhir_bridge.errors import Refused, SettingsError
-from fhir_bridge.fhir_server import Capabilities, FhirServer, Write
+from fhir_bridge.fhir_server import Capabilities, Write
 from fhir_bridge.journey import (
     ConsentRules,
     Parties,
     Progress,
-    Provider,
     carry,
     preview,
     settle,
 )
-from fhir_bridge.journey.ordering import Settled, public_sandboxes
+from fhir_bridge.journey.ordering import Settled
 from fhir_bridge.kinds import KindBook
 from fhir_bridge.ledger import Event, NewEntry, event_id
 from fhir_bridge.manifest import Decision, Gap
+from fhir_bridge.providers import Providers
 from fhir_bridge.records import Json, RecordRef
 from fhir_bridge.references import ClosurePolicy
 from fhir_bridge.sensitivity import SensitivityBook
-from fhir_bridge.settings import ServerSettings, Settings, environment
+from fhir_bridge.settings import Settings
 from fhir_bridge.store import LineRow, Ruling, Store, TransferRow
 from fhir_bridge.store import Verified as VerifiedLog
-from fhir_bridge.tokens import Basic, Bearer, Credential, NoCredential
-from fhir_bridge.transfer import ENDED, Order, Party, Requested, State, TransferId
-from fhir_bridge.wire import Side, Wire
+from fhir_bridge.transfer import ENDED, Order, Requested, State, TransferId
+from fhir_bridge.wire import Side
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,8 +91,7 @@ class Bridge:
         self._actor = actor
         self._tell = tell
         self._clock = clock
-        self._open = ExitStack()
-        self._providers: dict[tuple[str, Side], Provider] = {}
+        self._providers = Providers(settings, clock)
 
     @classmethod
     def open(
@@ -128,7 +124,7 @@ class Bridge:
         traceback: TracebackType | None,
     ) -> None:
         """Close servers and store."""
-        self._open.close()
+        self._providers.close()
         self._store.close()
 
     def transfer(self, order: Order, *, preview: bool = False, new: bool = False) -> Report:
@@ -231,7 +227,7 @@ class Bridge:
 
     def check(self, name: str) -> Checked:
         """Ask a server what it is."""
-        provider = self._provider(name, Side.DESTINATION)
+        provider = self._providers.provider(name, Side.DESTINATION)
         start = time.monotonic()
         capabilities = provider.server.capabilities()
         return Checked(
@@ -248,7 +244,7 @@ class Bridge:
         Raises:
             DestinationRefused: The server does not take one of them.
         """
-        provider = self._provider(name, Side.DESTINATION)
+        provider = self._providers.provider(name, Side.DESTINATION)
         writes = [
             Write(
                 ref=RecordRef(f"{one['resourceType']}/{one['id']}"),
@@ -331,8 +327,8 @@ class Bridge:
 
     def _parties(self, order: Order) -> Parties:
         return Parties(
-            source=self._provider(order.source, Side.SOURCE),
-            destination=self._provider(order.destination, Side.DESTINATION),
+            source=self._providers.provider(order.source, Side.SOURCE),
+            destination=self._providers.provider(order.destination, Side.DESTINATION),
             store=self._store,
             clock=self._clock,
             sensitivity=SensitivityBook.load(
@@ -347,50 +343,6 @@ class Bridge:
             actor=self._actor,
             tell=self._tell,
         )
-
-    def _provider(self, name: str, side: Side) -> Provider:
-        """Open a server once: its connections and what it can do are kept."""
-        if (name, side) not in self._providers:
-            self._providers[name, side] = self._opened(name, side)
-        return self._providers[name, side]
-
-    def _opened(self, name: str, side: Side) -> Provider:
-        server = self._settings.server(name)
-        wire = Wire(
-            server.base,
-            side=side,
-            credential=_credential(server),
-            clock=self._clock,
-            insecure=server.insecure,
-        )
-        self._open.callback(wire.close)
-        return Provider(
-            server=FhirServer(wire),
-            name=_log_name(server),
-            identity=server.identity,
-            organisations=tuple(
-                Party(system=one.system, value=one.value, name=one.name or one.value)
-                for one in server.organisations
-            ),
-            timezone=server.timezone,
-            allow_treatment=server.allow_treatment or (not server.registered and server.loopback),
-            registered=server.registered,
-            loopback=server.loopback,
-            sandbox=server.base in public_sandboxes(),
-        )
-
-
-def _log_name(server: ServerSettings) -> str:
-    """Name a server as the log does: its alias, else its host and port."""
-    return server.name if server.registered else urlsplit(server.base).netloc
-
-
-def _credential(server: ServerSettings) -> Credential:
-    settings = server.credential
-    if settings.secret is None:
-        return NoCredential()
-    secret = settings.secret.read(environment())
-    return Basic(settings.user, secret) if settings.kind == "basic" else Bearer(secret)
 
 
 def _may_decide(ref: str, line: LineRow | None, *, release: bool) -> None:

@@ -17,7 +17,8 @@ from fhir_bridge import lossless
 from fhir_bridge.errors import ForeignLink, OversizedAnswer
 from fhir_bridge.fhir_server import Absent, AttachmentBytes, FhirServer
 from fhir_bridge.journey.deciding import Decided, Decisions
-from fhir_bridge.journey.gathering import Found, Shown
+from fhir_bridge.journey.examining import Shown
+from fhir_bridge.journey.gathering import Found
 from fhir_bridge.manifest import Decision, Gap
 from fhir_bridge.records import RecordRef, Resource, Sha256
 from fhir_bridge.references import Foreign, Local, target

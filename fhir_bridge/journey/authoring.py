@@ -26,7 +26,7 @@ from fhir_bridge.bundles import provenance as write_provenance
 from fhir_bridge.consent import travelling_copy_needed
 from fhir_bridge.journey.announcing import Announced
 from fhir_bridge.journey.copying import Copies, identifiers_of
-from fhir_bridge.journey.gathering import Examined
+from fhir_bridge.journey.examining import Examined
 from fhir_bridge.journey.matching import escaped
 from fhir_bridge.journey.signing import Pen
 from fhir_bridge.ledger import timestamp

@@ -15,7 +15,8 @@ from dataclasses import dataclass, field
 
 from fhir_bridge.consent import Answer, RecordFacts
 from fhir_bridge.consent import Decision as Verdict
-from fhir_bridge.journey.gathering import Edge, Examined, Found
+from fhir_bridge.journey.examining import Edge, Examined
+from fhir_bridge.journey.gathering import Found
 from fhir_bridge.manifest import Decision
 from fhir_bridge.records import Json, RecordRef
 from fhir_bridge.references import Local, breaks_minimum, target

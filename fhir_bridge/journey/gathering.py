@@ -8,20 +8,17 @@ decide what is complete. What cannot be had is a named gap, never a silence.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 from fhir_bridge.errors import BadRecord, UnfilteredAnswer
 from fhir_bridge.fhir_server import SearchAnswer
+from fhir_bridge.journey.examining import Examined, Examiner, names_another
 from fhir_bridge.journey.parties import Parties, Provider
-from fhir_bridge.kinds import RECORD_TYPES, Classified, Sort, classify
+from fhir_bridge.kinds import RECORD_TYPES, Sort
 from fhir_bridge.manifest import Gap
-from fhir_bridge.records import Json, Kind, RecordRef, Resource, Sha256, digest
-from fhir_bridge.references import Follow, Foreign, FoundAttachment, Local, survey, target
-from fhir_bridge.references import Found as Reference
-from fhir_bridge.sensitivity import OwnLabels
+from fhir_bridge.records import Kind, RecordRef, Resource
 
 ROUNDS_MAX = 40
 """Closure rounds. A specimen's chain of parents is a handful; more is a loop of our own."""
@@ -29,7 +26,6 @@ ROUNDS_MAX = 40
 _IN_PARALLEL = 4
 _PROVENANCE_TARGETS = 200
 """References in one search for Provenance; longer requests are refused by some servers."""
-_SUBJECT = ("subject", "patient", "beneficiary")
 _MEMBERS = {
     "DiagnosticReport.result",
     "DiagnosticReport.imagingStudy",
@@ -38,45 +34,6 @@ _MEMBERS = {
     "DiagnosticReport.media.link",
 }
 _ABOUT = {"DocumentReference.context.related", "Media.partOf"}
-
-
-@dataclass(frozen=True, slots=True)
-class Edge:
-    """One reference from a resource to another at the same server."""
-
-    path: str
-    element: str
-    to: RecordRef
-    follow: bool
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Shown:
-    """One attachment that a resource shows, without its bytes."""
-
-    path: str
-    url: str | None
-    content_type: str | None
-    hash: str | None
-    marks: tuple[str, ...]
-    """What tells that two attachments are one: URL, hash, SHA-256 of inline bytes."""
-
-
-@dataclass(slots=True, kw_only=True)
-class Examined:
-    """What was learnt from one resource in the single time it is parsed here."""
-
-    resource: Resource
-    digest: Sha256
-    edges: tuple[Edge, ...]
-    attachments: tuple[Shown, ...]
-    labels: OwnLabels
-    classified: Classified
-    foreign_links: tuple[str, ...]
-    """Paths of references that lead to another server."""
-    about_another: bool
-    """Its subject is not our patient."""
-    status: str
 
 
 @dataclass(slots=True, kw_only=True)
@@ -105,7 +62,7 @@ def gather(parties: Parties, patient: Resource, kinds: Sequence[Kind]) -> Found:
     """
     found = Found(patient=patient)
     pool = _pool(parties, found, kinds)
-    examine = _Examiner(parties, patient.ref)
+    examine = Examiner(parties, patient.ref)
     records = [examine(resource) for resource in pool.values() if resource.type in RECORD_TYPES]
     start = _sort_by_kind(found, records, kinds)
     _close(parties.source, examine, found, pool, start)
@@ -135,8 +92,7 @@ def _pool(parties: Parties, found: Found, kinds: Sequence[Kind]) -> dict[RecordR
         _refuse_unfiltered(answer, type_, patient)
         pool.update((resource.ref, resource) for resource in answer.resources)
         _note_shortfall(found, type_, answer)
-    pool = {ref: one for ref, one in pool.items() if not _is_our_copy(one, provider)}
-    return pool
+    return {ref: one for ref, one in pool.items() if not _is_our_copy(one, provider)}
 
 
 def _ask(provider: Provider, queries: Sequence[tuple[str, dict[str, str]]]) -> list[SearchAnswer]:
@@ -169,7 +125,7 @@ def _short_of(
 
 def _refuse_unfiltered(answer: SearchAnswer, type_: str, patient: Resource) -> None:
     for resource in answer.resources:
-        if resource.type == type_ and _names_another(resource.content(), patient.ref):
+        if resource.type == type_ and names_another(resource.content(), patient.ref):
             raise UnfilteredAnswer(
                 f"a search for {patient.ref} returned a {type_} of another patient: this server"
                 " does not filter by patient, so nothing of it can be sent. Ask its operator"
@@ -199,76 +155,6 @@ def _is_our_copy(resource: Resource, provider: Provider) -> bool:
     return any(isinstance(row, dict) and row.get("system") == system for row in rows)
 
 
-def _names_another(content: Json, patient: RecordRef) -> bool:
-    """Tell whether a resource says that it is about someone who is not our patient."""
-    for name in _SUBJECT:
-        holder = content.get(name)
-        reference = holder.get("reference") if isinstance(holder, dict) else None
-        if isinstance(reference, str) and "Patient/" in reference:
-            bare = reference.partition("/_history/")[0]
-            return not (bare == patient or bare.endswith(f"/{patient}"))
-    return False
-
-
-class _Examiner:
-    """Parses a resource once and keeps what later steps ask."""
-
-    def __init__(self, parties: Parties, patient: RecordRef) -> None:
-        self._base = parties.source.server.base
-        self._closure = parties.closure
-        self._book = parties.sensitivity
-        self._kinds = parties.kinds
-        self._patient = patient
-
-    def __call__(self, resource: Resource) -> Examined:
-        content = resource.content()
-        surveyed = survey(content)
-        edges, foreign = self._edges(surveyed.references)
-        status = content.get("status")
-        return Examined(
-            resource=resource,
-            digest=digest(content),
-            edges=edges,
-            attachments=tuple(_shown(one) for one in surveyed.attachments),
-            labels=self._book.own(content),
-            classified=classify(content, self._kinds),
-            foreign_links=foreign,
-            about_another=_names_another(content, self._patient),
-            status=status if isinstance(status, str) else "",
-        )
-
-    def _edges(self, references: Sequence[Reference]) -> tuple[tuple[Edge, ...], tuple[str, ...]]:
-        edges: list[Edge] = []
-        foreign: list[str] = []
-        for one in references:
-            if one.reference is None:
-                continue
-            where = target(one.reference, self._base)
-            if isinstance(where, Local):
-                type_ = where.ref.partition("/")[0]
-                follow = self._closure.decision(one.element, type_) is Follow.FOLLOW
-                edges.append(Edge(one.path, one.element, where.ref, follow))
-            elif isinstance(where, Foreign):
-                foreign.append(one.path)
-        return tuple(edges), tuple(foreign)
-
-
-def _shown(one: FoundAttachment) -> Shown:
-    marks = [f"url:{one.url}"] if one.url else []
-    data, hash_ = one.holder.get("data"), one.holder.get("hash")
-    if isinstance(data, str):
-        marks.append("data:" + hashlib.sha256("".join(data.split()).encode()).hexdigest())
-    if isinstance(hash_, str):
-        marks.append("hash:" + hash_)
-    return Shown(
-        path=one.path,
-        url=one.url,
-        content_type=one.content_type,
-        hash=hash_ if isinstance(hash_, str) else None,
-        marks=tuple(marks),
-    )
-
-
 def _sort_by_kind(
     found: Found, records: Iterable[Examined], kinds: Sequence[Kind]
 ) -> list[RecordRef]:
@@ -292,7 +178,7 @@ def _sort_by_kind(
 
 def _close(
     provider: Provider,
-    examine: _Examiner,
+    examine: Examiner,
     found: Found,
     pool: dict[RecordRef, Resource],
     start: Sequence[RecordRef],
@@ -404,7 +290,7 @@ def _inherit_from_subject_matter(found: Found, kinds: Sequence[Kind]) -> None:
 
 
 def _add_provenance(
-    provider: Provider, examine: _Examiner, found: Found, pool: dict[RecordRef, Resource]
+    provider: Provider, examine: Examiner, found: Found, pool: dict[RecordRef, Resource]
 ) -> None:
     """Who made a record belongs to it, but nothing refers from the record to its Provenance."""
     here = [ref for ref in pool if ref.startswith("Provenance/")]

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from fhir_bridge.journey.attaching import Attached, Attachments, fetch
 from fhir_bridge.journey.consenting import Consented
 from fhir_bridge.journey.deciding import ByPerson, Decided, Decisions, Rules, decide
-from fhir_bridge.journey.gathering import Examined, Found, gather
+from fhir_bridge.journey.examining import Examined
+from fhir_bridge.journey.gathering import Found, gather
 from fhir_bridge.journey.parties import Progress, Step
 from fhir_bridge.journey.signing import MINOR, OK, Pen
 from fhir_bridge.ledger import Event
@@ -179,7 +180,7 @@ def _attachment_line(one: Attached, holder: Decided) -> Line:
 
 
 def _tell_gathered(pen: Pen, found: Found) -> None:
-    kinds = [kind for kind in found.kinds.values()]
+    kinds = list(found.kinds.values())
     parts = [f"{kinds.count(kind)} {kind}" for kind in Kind if kinds.count(kind)]
     others = len(found.examined) - len(kinds) - len(found.excluded) - len(found.unclassified)
     total = len(found.examined) - len(found.excluded)

@@ -81,7 +81,8 @@ def send(pen: Pen, announced: Announced) -> Delivered:
     looked = look(parties, bodies, _last_verified(pen, list(bodies)))
     sent = _deliver(pen, announced, copies, authored, looked)
     verified = read_back(parties, bodies, looked, [*known.values(), announced.matched.ref])
-    return _reconciled(pen, announced, copies, authored, looked, sent, verified)
+    evidence = _Evidence(copies, authored, looked, sent, verified)
+    return _reconciled(pen, announced, evidence)
 
 
 def _deliver(
@@ -126,16 +127,21 @@ def _gone(announced: Announced, copies: Copies, stored: Sequence[Stored]) -> Man
     )
 
 
-def _reconciled(  # noqa: PLR0913 - the evidence of a whole delivery
-    pen: Pen,
-    announced: Announced,
-    copies: Copies,
-    authored: Authored,
-    looked: Looked,
-    sent: Sent,
-    verified: Verified,
-) -> Delivered:
+@dataclass(frozen=True, slots=True)
+class _Evidence:
+    """What was meant, what was found there, what was sent and what was read back."""
+
+    copies: Copies
+    authored: Authored
+    looked: Looked
+    sent: Sent
+    verified: Verified
+
+
+def _reconciled(pen: Pen, announced: Announced, evidence: _Evidence) -> Delivered:
     parties, released = pen.parties, announced.released
+    copies, authored, looked = evidence.copies, evidence.authored, evidence.looked
+    sent, verified = evidence.sent, evidence.verified
     lines = list(_outcomes(released.manifest, copies, looked, verified))
     manifest = released.manifest.with_outcomes(lines)
     rulings = parties.store.rulings(pen.requested.id)
@@ -201,14 +207,14 @@ def _outcomes(
             yield replace(reconcile(line, Outcome.THEIRS), destination=there)
             continue
         there = copies.of[line.ref]
-        line = replace(line, destination=there, severed=severed)
+        sent = replace(line, destination=there, severed=severed)
         if there in looked.changed_there:
-            yield reconcile(line, Outcome.CHANGED, looked.changed_there[there])
+            yield reconcile(sent, Outcome.CHANGED, looked.changed_there[there])
         elif there in verified.comparisons:
             comparison = verified.comparisons[there]
-            yield reconcile(line, _OUTCOMES[comparison.verdict], comparison.paths)
+            yield reconcile(sent, _OUTCOMES[comparison.verdict], comparison.paths)
         else:
-            yield reconcile(line, Outcome.ABSENT)
+            yield reconcile(sent, Outcome.ABSENT)
 
 
 def _delivery_gaps(
@@ -219,10 +225,10 @@ def _delivery_gaps(
             continue
         there = copies.of[line.ref]
         if there in looked.changed_there:
-            reason, sentence = (
-                "changed-at-destination",
+            reason = "changed-at-destination"
+            sentence = (
                 f"{there} is not ours, or was changed at the destination since → a person decides;"
-                " nothing was written over",
+                " nothing was written over"
             )
         elif line.outcome is Outcome.ABSENT:
             reason = "refused" if there in sent.refused else "absent"

@@ -19,6 +19,7 @@ import time
 import uuid
 from collections.abc import Callable
 from pathlib import Path
+from typing import Self
 
 import requests
 
@@ -47,7 +48,7 @@ def main() -> None:
     with _Bench(source, destination) as bench:
         bench.warm()
         for size in sizes:
-            bench.compare(size, rounds=1 if size > 5000 else ROUNDS)  # noqa: PLR2004
+            bench.compare(size, rounds=1 if size > 5000 else ROUNDS)
     print(f"Peak memory: {_peak_mib():.0f} MiB")
 
 
@@ -68,7 +69,7 @@ class _Bench:
             tell=lambda _: None,
         )
 
-    def __enter__(self) -> _Bench:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
