@@ -13,9 +13,9 @@ destination has is looked at, and what the log has is not signed twice.
 
 from __future__ import annotations
 
-from fhir_bridge.errors import ConsentRefused, Refused
+from fhir_bridge.errors import ConsentRefused, Incomplete, Refused
 from fhir_bridge.journey.announcing import Announced, announce
-from fhir_bridge.journey.closing import close
+from fhir_bridge.journey.closing import close, close_unsent
 from fhir_bridge.journey.delivering import ConsentChanged
 from fhir_bridge.journey.ordering import Settled, settle
 from fhir_bridge.journey.parties import (
@@ -68,7 +68,7 @@ def carry(requested: Requested, parties: Parties, patient: Resource) -> Ended:
     pen = Pen.of(parties, requested)
     patient_name = f"{parties.source.identity}/{requested.patient}"
     with parties.store.lease(parties.destination.identity, patient_name):
-        pen.sign(Event.TRANSFER_REQUESTED)
+        pen.sign(Event.TRANSFER_REQUESTED, statement=_said(requested))
         for _ in range(_DECISIONS_MAX):
             try:
                 return _carry_once(pen, patient)
@@ -94,9 +94,24 @@ def preview(requested: Requested, parties: Parties, patient: Resource) -> Releas
     return release(pen, patient, permit(pen, patient), fetch_attachments=False)
 
 
+def _said(requested: Requested) -> dict[str, str] | None:
+    """What a person gave as reason is signed, and stays sealed and erasable."""
+    order = requested.order
+    if not order.basis_reason:
+        return None
+    return {"basis": str(order.basis), "reason": order.basis_reason}
+
+
 def _carry_once(pen: Pen, patient: Resource) -> Ended:
     permitted = permit(pen, patient)
     released: Released = release(pen, patient, permitted)
+    if not released.manifest.lines:
+        raise Incomplete(
+            f"the first provider has no record of the kinds asked for {patient.ref}: nothing was"
+            " sent → ask the first provider"
+        )
+    if not released.manifest.released:
+        return close_unsent(pen, released)
     announced: Announced = announce(pen, released)
     delivered: Delivered = send(pen, announced)
     return close(pen, delivered)

@@ -17,7 +17,7 @@ from fhir_bridge.journey.parties import Progress, Step
 from fhir_bridge.journey.releasing import Released
 from fhir_bridge.journey.signing import SERIOUS, Pen
 from fhir_bridge.ledger import Event
-from fhir_bridge.transfer import State
+from fhir_bridge.transfer import Requested, State
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,7 +47,7 @@ def announce(pen: Pen, released: Released) -> Announced:
     except PatientUnclear:
         pen.sign(Event.PATIENT_MATCHED, phase="unclear", outcome=SERIOUS)
         raise
-    pen.sign(Event.PATIENT_MATCHED)
+    pen.sign(Event.PATIENT_MATCHED, statement=_confirmed(matched, requested))
     parties.store.set_state(requested.id, State.MATCHED)
     parties.tell(
         Progress(
@@ -70,6 +70,11 @@ def announce(pen: Pen, released: Released) -> Announced:
         )
     )
     return Announced(released=released, matched=matched, intent=intent)
+
+
+def _confirmed(matched: Matched, requested: Requested) -> dict[str, str] | None:
+    """Who said that the given patient is the right one although data differ."""
+    return {"by": requested.order.override} if matched.by_person else None
 
 
 def confirm_consent(pen: Pen, released: Released) -> None:

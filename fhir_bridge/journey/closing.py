@@ -16,6 +16,7 @@ from fhir_bridge import lossless
 from fhir_bridge.journey.announcing import confirm_consent
 from fhir_bridge.journey.authoring import provenance, referral
 from fhir_bridge.journey.delivering import Looked, deliver, look, read_back
+from fhir_bridge.journey.releasing import Released
 from fhir_bridge.journey.sending import Delivered
 from fhir_bridge.journey.signing import MINOR, OK, Pen
 from fhir_bridge.ledger import Event
@@ -67,6 +68,26 @@ def close(pen: Pen, delivered: Delivered) -> Ended:
         transactions=delivered.sent.requests,
         documents=sum(1 for line in delivered.manifest.released if line.attachment),
         authored=tuple(sorted(delivered.authored.refs)),
+    )
+
+
+def close_unsent(pen: Pen, released: Released) -> Ended:
+    """Sign that nothing may go by itself: every line is withheld or waits for a person."""
+    manifest = released.manifest
+    waits = manifest.having(Decision.HELD, Decision.UNCLASSIFIED)
+    state = State.HELD if waits else State.INCOMPLETE
+    pen.sign(Event.TRANSFER_CLOSED, phase=f"{released.number}.{state}", outcome=MINOR)
+    rows = [LineRow.of(line, pen.key) for line in manifest.lines]
+    pen.parties.store.save_manifest(pen.requested.id, released.number, rows, released.gaps)
+    pen.parties.store.set_state(pen.requested.id, state)
+    return Ended(
+        request=pen.requested,
+        state=state,
+        manifest=manifest,
+        gaps=released.gaps,
+        images=(),
+        transactions=0,
+        documents=0,
     )
 
 

@@ -37,6 +37,8 @@ class Matched:
     create: bool
     """True when there is none, the operator allows to create one, and it must be sent first."""
     how: str
+    by_person: bool = False
+    """Data differ, and a person answers for it."""
     """Why it is the same person, in words."""
 
 
@@ -123,7 +125,9 @@ def _given(requested: Requested, parties: Parties, content: Json, asked: str) ->
     if compared.verdict is Verdict.AGREE:
         return Matched(ref=ref, create=False, how="given, and family name and birth date agree")
     if requested.order.override:
-        return Matched(ref=ref, create=False, how="given, and confirmed by a person")
+        return Matched(
+            ref=ref, create=False, how="given, and confirmed by a person", by_person=True
+        )
     raise PatientUnclear(
         f"{ref} at {where} is not confirmed to be this patient; differing or missing:"
         f"{_elements(compared)} → a person decides: correct the id, or confirm it with --override"
