@@ -277,8 +277,8 @@ class Bridge:
             transfer=TransferId(row.id),
             state=State(row.state),
             preview=False,
-            custodian=order.custodian or row.source,
-            recipient=order.recipient or row.destination,
+            custodian=self._organisation(order.source, order.custodian),
+            recipient=self._organisation(order.destination, order.recipient),
             lines=tuple(lines),
             gaps=tuple(gap for gap in gaps if gap.at != "images"),
             images=tuple(gap for gap in gaps if gap.at == "images"),
@@ -287,6 +287,14 @@ class Bridge:
             entries=sum(1 for _ in self._store.entries(row.id)),
             checkpoint=str(checkpoint),
         )
+
+    def _organisation(self, server: str, identifier: str | None) -> str:
+        """Name an organisation as the operator does; by its identifier or server otherwise."""
+        known = self._settings.server(server).organisations
+        for one in known:
+            if identifier in {None, one.identifier} and one.name:
+                return one.name
+        return identifier or server
 
     def _requested(self, settled: Settled, parties: Parties) -> Requested:
         row = self._store.create_transfer(
