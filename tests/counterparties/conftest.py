@@ -8,7 +8,15 @@ import pytest
 
 from fhir_bridge.sandbox import Sandbox
 from tests.simulators.counterparty import Counterparty, counterparty
-from tests.simulators.servers import hapi_bases, sekmet_base
+from tests.simulators.official_validator import OfficialValidator
+from tests.simulators.servers import hapi_bases, sekmet_base, validator_folder
+
+
+@pytest.fixture(scope="session")
+def validator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OfficialValidator]:
+    """HL7's own validator, started once."""
+    with OfficialValidator(validator_folder(), tmp_path_factory.mktemp("validator")) as running:
+        yield running
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -11,7 +11,6 @@ import pytest
 from fhir_bridge.codes import mapping
 from tests.simulators.authored import everything
 from tests.simulators.official_validator import OfficialValidator
-from tests.simulators.servers import validator_folder
 
 pytestmark = pytest.mark.real
 
@@ -24,12 +23,6 @@ NAMES = (
     "ServiceRequest",
     "Task",
 )
-
-
-@pytest.fixture(scope="module")
-def validator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OfficialValidator]:
-    with OfficialValidator(validator_folder(), tmp_path_factory.mktemp("validator")) as running:
-        yield running
 
 
 @pytest.mark.parametrize("name", NAMES)
