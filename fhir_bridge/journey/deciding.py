@@ -302,7 +302,16 @@ def _keep_what_is_reached(found: Found, decisions: Decisions) -> None:
                 if decisions.released(edge.to):
                     frontier.append(edge.to)
     for ref in [ref for ref in decisions.of if ref not in reached and ref not in records]:
-        del decisions.of[ref]
+        if not _is_held_provenance(found, decisions, ref):
+            del decisions.of[ref]
+
+
+def _is_held_provenance(found: Found, decisions: Decisions, ref: RecordRef) -> bool:
+    """A person has to know of a Provenance that speaks of something released as well."""
+    return ref.startswith("Provenance/") and any(
+        edge.element == "Provenance.target" and decisions.released(edge.to)
+        for edge in found.examined[ref].edges
+    )
 
 
 def _is_start(found: Found, decisions: Decisions, ref: RecordRef) -> bool:

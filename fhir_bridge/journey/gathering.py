@@ -64,7 +64,10 @@ def gather(parties: Parties, patient: Resource, kinds: Sequence[Kind]) -> Found:
     pool = _pool(parties, found, kinds)
     examine = Examiner(parties, patient.ref)
     records = [examine(resource) for resource in pool.values() if resource.type in RECORD_TYPES]
-    start = _sort_by_kind(found, records, kinds)
+    # $everything follows a wrong reference into another chart: such a record is
+    # no record of this patient, and is named only when one of his refers to it.
+    ours = [one for one in records if not one.about_another]
+    start = _sort_by_kind(found, ours, kinds)
     _close(parties.source, examine, found, pool, start)
     _inherit_kinds(found, kinds)
     _inherit_from_subject_matter(found, kinds)
