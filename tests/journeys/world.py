@@ -65,7 +65,12 @@ class Time:
     seconds: float = 0.0
     waits: list[float] = field(default_factory=list[float])
 
+    really: bool = False
+    """Waits as long as the world does, for tests in which several wait for each other."""
+
     def clock(self) -> Clock:
+        if self.really:
+            return Clock(now=lambda: NOW)
         return Clock(now=lambda: NOW, monotonic=lambda: self.seconds, sleep=self._sleep)
 
     def _sleep(self, seconds: float) -> None:
@@ -113,11 +118,12 @@ class World:
         first: Profile | None = None,
         second: Profile | None = None,
         keeps_bodies: bool = False,
+        really_waits: bool = False,
     ) -> None:
         self.folder = folder
         self.story = stories.load(story)
         self.faults = Faults()
-        self.time = Time()
+        self.time = Time(really=really_waits)
         clock = self.time.clock()
         self.first = Sandbox(
             name=FIRST, faults=self.faults, profile=first, clock=clock, keeps_bodies=keeps_bodies
