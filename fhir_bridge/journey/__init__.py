@@ -105,7 +105,8 @@ def _said(requested: Requested) -> dict[str, str] | None:
 def _carry_once(pen: Pen, patient: Resource) -> Ended:
     permitted = permit(pen, patient)
     released: Released = release(pen, patient, permitted)
-    if not released.manifest.lines:
+    if len(released.manifest.lines) == released.manifest.counts().excluded:
+        pen.parties.store.set_state(pen.requested.id, State.INCOMPLETE)
         raise Incomplete(
             f"the first provider has no record of the kinds asked for {patient.ref}: nothing was"
             " sent → ask the first provider"

@@ -1,0 +1,139 @@
+"""Whatever a server sends, a transfer ends in one plain sentence or in a named state."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fhir_bridge.errors import (
+    BridgeError,
+    CredentialRefused,
+    Incomplete,
+    NotFhir,
+    PatientUnclear,
+    PatientUnknown,
+)
+from fhir_bridge.manifest import Decision
+from fhir_bridge.records import RecordRef
+from fhir_bridge.sandbox import Call, Failure, Profile, lies
+from fhir_bridge.transfer import State
+from tests.journeys.world import FIRST, World
+
+NAMES = ("Brandt", "Amelia Rosa", "80756015090002647590", "1971-04-09")
+
+
+def refused(world: World, kind: type[BridgeError] = BridgeError, **changes: Any) -> BridgeError:
+    """The transfer stops with this error, which tells no value; nothing arrived."""
+    with pytest.raises(kind) as caught:
+        world.transfer(**changes)
+    sentence = str(caught.value)
+    assert sentence
+    assert not [name for name in NAMES if name in sentence]
+    assert "Traceback" not in sentence
+    assert world.arrived() == set()
+    return caught.value
+
+
+def at_first(path: str) -> Callable[[Call], bool]:
+    return lambda call: call.server == FIRST and call.path.startswith(path)
+
+
+@pytest.mark.parametrize(
+    ("lie", "kind"),
+    [
+        (lies.login_page(), NotFhir),
+        (lies.xml_only(), NotFhir),
+        (lies.not_json(), BridgeError),
+        (lies.deep_nesting(100), BridgeError),
+        (lies.gzip_bomb(200 * 2**20), BridgeError),
+        (lies.redirect("https://elsewhere.example/fhir"), BridgeError),
+    ],
+    ids=["login page", "xml", "not json", "deep", "bomb", "redirect"],
+)
+def test_an_answer_that_is_not_what_it_should_be_ends_in_one_sentence(
+    tmp_path: Path, lie: Failure, kind: type[BridgeError]
+) -> None:
+    with World(tmp_path, "amelia") as world:
+        world.faults.at(lambda call: call.server == FIRST, lie, times=None)
+
+        refused(world, kind)
+
+
+def test_another_version_of_fhir_is_named(tmp_path: Path) -> None:
+    with World(tmp_path, "amelia", first=Profile(fhir_version="5.0.0")) as world:
+        assert "5.0.0" in str(refused(world, NotFhir))
+
+
+def test_a_missing_credential_is_the_operators_to_mend(tmp_path: Path) -> None:
+    with World(tmp_path, "amelia", first=Profile(authorization="Bearer other")) as world:
+        refused(world, CredentialRefused)
+
+
+def test_an_unknown_patient_is_said_to_be_unknown(tmp_path: Path) -> None:
+    with World(tmp_path, "amelia") as world:
+        refused(world, PatientUnknown, patient="Patient/nobody")
+        refused(world, PatientUnknown, patient="urn:oid:9.9|none")
+
+
+def test_a_merged_chart_names_the_one_it_was_merged_into(tmp_path: Path) -> None:
+    with World(tmp_path, "amelia") as world:
+        patient = dict(world.first.resources[RecordRef("Patient/amelia")])
+        link = [{"other": {"reference": "Patient/now"}, "type": "replaced-by"}]
+        world.first.load([{**patient, "link": link}])
+
+        assert "Patient/now" in str(refused(world, PatientUnclear))
+
+
+def test_a_patient_without_records_is_said_to_have_none(tmp_path: Path) -> None:
+    with World(tmp_path, "amelia") as world:
+        for ref in list(world.first.resources):
+            if (
+                ref.startswith(("Observation/", "DiagnosticReport/", "ImagingStudy/", "Media/"))
+                or ref == "DocumentReference/amelia-mammogram"
+            ):
+                world.first.remove(ref)
+        paper = "DocumentReference/amelia-consent-paper"
+        world.first.load([{**world.first.resources[RecordRef(paper)], "subject": {}}])
+
+        refused(world, Incomplete)
+
+
+@pytest.mark.parametrize("lie", [lies.self_next(), lies.endless_next(), lies.lying_total(7)])
+def test_a_search_that_lies_is_a_named_gap_or_a_sentence(tmp_path: Path, lie: Failure) -> None:
+    with World(tmp_path, "amelia", first=Profile(everything=False)) as world:
+        world.faults.at(at_first("Observation"), lie, times=None)
+
+        report = world.transfer()
+
+        assert report.state is State.INCOMPLETE
+        assert [gap for gap in report.gaps if gap.ref.startswith("Observation?")]
+
+
+def test_an_attachment_over_the_cap_is_a_gap_and_the_rest_goes(tmp_path: Path) -> None:
+    with World(tmp_path, "amelia") as world:
+        binary = dict(world.first.resources[RecordRef("Binary/amelia-pathology-report")])
+        data = base64.b64encode(bytes(40 * 2**20)).decode()
+        world.first.load([{**binary, "data": data}])
+
+        report = world.transfer()
+
+        assert report.state is State.INCOMPLETE
+        reasons = {gap.ref: gap.reason for gap in report.gaps}
+        assert reasons["Binary/amelia-pathology-report"] == "over-the-cap"
+
+
+def test_a_document_that_is_not_what_its_hash_promises_holds_its_record(tmp_path: Path) -> None:
+    with World(tmp_path, "amelia") as world:
+        binary = dict(world.first.resources[RecordRef("Binary/amelia-mammogram-report")])
+        data = base64.b64encode(b"%PDF-1.4 another").decode()
+        world.first.load([{**binary, "data": data}])
+
+        report = world.transfer()
+
+        held = {line.ref: line.rule for line in report.lines if line.decision is Decision.HELD}
+        assert "hash-mismatch" in held.values()
+        assert report.state is State.HELD
