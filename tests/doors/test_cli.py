@@ -1,0 +1,209 @@
+"""The command line: what it prints and how it ends."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fhir_bridge import stories
+from fhir_bridge.doors.arguments import parser
+from fhir_bridge.doors.cli import main
+from fhir_bridge.sandbox import Sandbox
+
+STORY = stories.load("amelia")
+
+
+class Desk:
+    """Someone at a terminal, with two servers of the story."""
+
+    def __init__(self, store: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        self.store = store
+        self.capsys = capsys
+        self.first = Sandbox(name="first")
+        self.second = Sandbox(name="second")
+        self.said = ""
+        self.warned = ""
+
+    def run(self, *words: str) -> int:
+        code = main([*words, "--store", str(self.store)])
+        self.said, self.warned = self.capsys.readouterr()
+        assert "Traceback" not in self.warned
+        return code
+
+    def transfer(self, *more: str, **changes: str) -> int:
+        words = {
+            "source": self.first.base,
+            "destination": self.second.base,
+            "patient": STORY.patient,
+            "custodian": STORY.custodian.identifier,
+            "recipient": STORY.recipient.identifier,
+            **changes,
+        }
+        options = [word for name, value in words.items() for word in (f"--{name}", value)]
+        return self.run("transfer", *options, *more)
+
+    def json(self) -> Any:
+        return json.loads(self.said)
+
+
+@pytest.fixture
+def desk(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Iterator[Desk]:
+    made = Desk(tmp_path / "store", capsys)
+    with made.first, made.second:
+        assert made.run("seed", made.first.base, "--story", "amelia") == 0
+        assert made.run("seed", made.second.base, "--story", "amelia", "--as", "destination") == 0
+        yield made
+
+
+def test_a_transfer_ends_with_code_0_and_the_documented_object(desk: Desk) -> None:
+    assert desk.transfer("--json") == 0
+
+    report = desk.json()
+    assert set(report) == {
+        "transfer",
+        "state",
+        "complete",
+        "preview",
+        "counts",
+        "records",
+        "gaps",
+        "images",
+        "authored",
+        "audit",
+    }
+    assert report["state"] == "closed"
+    assert report["counts"]["released"] == STORY.expected["counts"]["released"]
+    assert "Disclosure" in desk.warned
+
+
+def test_the_same_command_again_is_the_same_transfer(desk: Desk) -> None:
+    desk.transfer("--json")
+    first = desk.json()["transfer"]
+    versions = {ref: desk.second.versions(ref) for ref in desk.second.resources}
+
+    assert desk.transfer("--json") == 0
+
+    assert desk.json()["transfer"] == first
+    assert {ref: desk.second.versions(ref) for ref in desk.second.resources} == versions
+
+
+def test_a_transfer_can_be_shown_resumed_and_its_log_verified(desk: Desk) -> None:
+    desk.transfer("--json")
+    transfer = desk.json()["transfer"]
+
+    assert desk.run("show", transfer) == 0
+    assert "Complete except images" in desk.said
+    assert desk.run("resume", transfer, "--json") == 0
+    assert desk.run("audit", "verify-db") == 0
+    assert desk.said.startswith("verified: ")
+
+
+def test_a_preview_sends_nothing(desk: Desk) -> None:
+    before = len(desk.second.requests)
+
+    assert desk.transfer("--preview") == 0
+
+    assert "Nothing was sent" in desk.said
+    assert len(desk.second.requests) == before
+
+
+def test_a_refusal_ends_with_code_3_and_names_what_to_do(desk: Desk) -> None:
+    assert desk.transfer(recipient="urn:oid:2.999.1.9|another-clinic") == 3
+
+    assert "No record was read" in desk.warned
+    assert "--basis treatment" in desk.warned
+
+
+def test_an_unknown_patient_ends_with_code_3(desk: Desk) -> None:
+    assert desk.transfer(patient="Patient/nobody") == 3
+
+
+def test_a_server_that_does_not_answer_ends_with_code_6(desk: Desk) -> None:
+    desk.first.stop()
+
+    assert desk.transfer() == 6
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("check", "nowhere"),
+        ("check", "ftp://x.example"),
+        ("show", "00000000-0000-4000-8000-000000000000"),
+        ("resume", "00000000-0000-4000-8000-000000000000"),
+        ("seed", "http://127.0.0.1:9", "--story", "nobody"),
+    ],
+)
+def test_wrong_words_end_with_code_2_and_one_sentence(desk: Desk, words: tuple[str, ...]) -> None:
+    assert desk.run(*words) == 2
+    assert len(desk.warned.strip().splitlines()) == 1
+
+
+def test_an_unknown_kind_ends_with_code_2(desk: Desk) -> None:
+    assert desk.transfer("--kinds", "lab,dreams") == 2
+
+
+def test_check_says_what_a_server_can_be_used_for(desk: Desk) -> None:
+    assert desk.run("check", desk.first.base) == 0
+    assert "can be both ends of a transfer" in desk.said
+
+
+def test_the_stories_are_listed(desk: Desk) -> None:
+    assert desk.run("stories") == 0
+    assert [line.split()[0] for line in desk.said.splitlines()] == list(stories.names())
+
+
+def test_a_held_line_is_released_by_a_person_and_signed(desk: Desk) -> None:
+    unknown = {
+        "resourceType": "Observation",
+        "id": "unsorted",
+        "meta": STORY.source[0]["meta"],
+        "status": "final",
+        "code": {"text": "unsorted"},
+        "subject": {"reference": STORY.patient},
+    }
+    desk.first.load([unknown])
+    assert desk.transfer("--json") == 4
+    transfer = desk.json()["transfer"]
+    assert desk.json()["state"] == "held"
+    words = ("Observation/unsorted", "--by", "R. Officer", "--reason", "looked at it")
+
+    assert desk.run("release", transfer, *words) == 0
+    assert desk.run("resume", transfer, "--json") == 0
+
+    lines = {line["ref"]: line for line in desk.json()["records"]}
+    assert lines["Observation/unsorted"]["rule"] == "released-by-person"
+    assert lines["Observation/unsorted"]["outcome"] == "identical"
+
+
+def test_what_a_consent_denies_no_person_may_release(desk: Desk) -> None:
+    desk.transfer("--json")
+    transfer = desk.json()["transfer"]
+    words = ("Observation/amelia-lithium", "--by", "R. Officer", "--reason", "asked to")
+
+    assert desk.run("release", transfer, *words) == 3
+    assert "new consent" in desk.warned
+
+
+def test_the_demo_ends_complete_except_images(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["demo", "--store", str(tmp_path / "store")]) == 0
+    assert "Complete except images" in capsys.readouterr().out
+
+
+def test_a_consent_is_drafted_for_signature(capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["consent", "draft", "--patient", "Patient/a", "--custodian", "urn:oid:1.2|a"]
+    words += ["--recipient", "urn:oid:1.2|b", "--until", "2099-12-31", "--except", "HIV"]
+
+    assert main([*words, "--policy", "https://a.example/policy"]) == 0
+
+    assert json.loads(capsys.readouterr().out)["status"] == "draft"
+
+
+def test_every_command_has_help() -> None:
+    assert "COMMAND" in parser().format_help()
