@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from fhir_bridge.bridge import Bridge
     from fhir_bridge.transfer import Order
 
+LOG_VARIABLE = "FHIR_BRIDGE_LOG"
+"""Set to 1, each command ends with one line of JSON on standard error, for a log collector."""
+
 _INTERRUPTED = 6
 _UNKNOWN = 70
 
@@ -42,6 +45,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     arguments = parser().parse_args(argv)
     name = " ".join(filter(None, (arguments.command, getattr(arguments, "act", None))))
+    code = _run(name, arguments)
+    if os.environ.get(LOG_VARIABLE) == "1":
+        _log(name, code)
+    return code
+
+
+def _run(name: str, arguments: argparse.Namespace) -> int:
     try:
         return _ACTS[name](arguments)
     except BridgeError as error:
@@ -58,6 +68,16 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise
         _say(f"Error {uuid.uuid4().hex[:12]}: {_place(error)}. Please report it.", _UNKNOWN)
         return _UNKNOWN
+
+
+def _log(command: str, code: int) -> None:
+    """Write one line that says which command ended how, and nothing that a log may not hold."""
+    import structlog
+
+    from fhir_bridge.logs import Log, configure
+
+    configure(sys.stderr)
+    structlog.get_logger().info(Log.COMMAND_ENDED, step=command.replace(" ", "."), exit_code=code)
 
 
 def entry() -> None:

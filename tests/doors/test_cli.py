@@ -11,7 +11,7 @@ import pytest
 
 from fhir_bridge import stories
 from fhir_bridge.doors.arguments import parser
-from fhir_bridge.doors.cli import main
+from fhir_bridge.doors.cli import LOG_VARIABLE, main
 from fhir_bridge.sandbox import Sandbox
 
 STORY = stories.load("amelia")
@@ -203,6 +203,18 @@ def test_a_consent_is_drafted_for_signature(capsys: pytest.CaptureFixture[str]) 
     assert main([*words, "--policy", "https://a.example/policy"]) == 0
 
     assert json.loads(capsys.readouterr().out)["status"] == "draft"
+
+
+def test_a_log_line_names_the_command_and_its_code_and_nothing_else(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(LOG_VARIABLE, "1")
+
+    main(["stories"])
+
+    line = json.loads(capsys.readouterr().err)
+    assert set(line) == {"event", "exit_code", "level", "step", "timestamp"}
+    assert (line["event"], line["step"], line["exit_code"]) == ("command.ended", "stories", 0)
 
 
 def test_every_command_has_help() -> None:
