@@ -80,7 +80,8 @@ def decode(raw: bytes) -> Any:
 
 def decode_own(raw: bytes) -> Any:
     """Read JSON that `decode` has accepted before; the checks are not repeated."""
-    if _OWN_NEGATIVE_ZERO.search(raw):
+    # Three plain searches first: the expression alone takes as long as the reading.
+    if (b":-0" in raw or b",-0" in raw or b"[-0" in raw) and _OWN_NEGATIVE_ZERO.search(raw):
         return decode(raw)
     return _decoder.decode(raw)
 

@@ -26,7 +26,7 @@ import requests
 from fhir_bridge.bridge import Bridge
 from fhir_bridge.settings import Organisation, ServerSettings, Settings
 from fhir_bridge.transfer import Order, State
-from tests.benchmarks import floor, patients
+from tests.benchmarks import cpu, floor, patients
 
 ROUNDS = 3
 
@@ -34,6 +34,7 @@ ROUNDS = 3
 def main() -> None:
     """Measure and print."""
     print(f"Peak memory of the libraries alone: {_peak_mib():.0f} MiB")
+    cpu.report()
     _cold_start()
     servers = os.environ.get("FHIR_BRIDGE_HAPI", "")
     if not servers:
