@@ -75,10 +75,11 @@ def match(requested: Requested, parties: Parties, patient: Resource) -> Matched:
 
 
 def _created(parties: Parties, candidates: Sequence[Resource], own: RecordRef) -> Matched:
-    if any(one.ref == own for one in candidates):
+    others = [one for one in candidates if one.ref != own]
+    if candidates and not others:
         return Matched(ref=own, create=False, how="created by an earlier transfer")
-    if candidates:
-        ref = candidates[0].ref
+    if others:
+        ref = others[0].ref
         raise PatientUnclear(
             f"{ref} at {parties.destination.name} may be this patient, so none is created: run"
             f" again with --at-destination {ref.partition('/')[2]}"

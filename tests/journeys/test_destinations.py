@@ -180,3 +180,8 @@ def test_a_patient_is_created_once_when_the_operator_allows_it(tmp_path: Path) -
         assert first.state is State.CLOSED
         patients = [ref for ref in world.second.resources if ref.startswith("Patient/")]
         assert patients == [copy_of(world.story.patient)]
+
+
+def test_no_patient_is_created_beside_a_candidate(tmp_path: Path) -> None:
+    with World(tmp_path, "amelia") as world, pytest.raises(PatientUnclear, match="may be this"):
+        world.transfer(at_destination="create")
