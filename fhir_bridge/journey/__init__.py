@@ -28,7 +28,7 @@ from fhir_bridge.journey.parties import (
 from fhir_bridge.journey.permitting import permit
 from fhir_bridge.journey.releasing import Released, release
 from fhir_bridge.journey.sending import Delivered, send
-from fhir_bridge.journey.signing import Pen
+from fhir_bridge.journey.signing import SERIOUS, Pen
 from fhir_bridge.ledger import Event
 from fhir_bridge.records import Resource
 from fhir_bridge.transfer import Ended, Requested, State
@@ -77,6 +77,8 @@ def carry(requested: Requested, parties: Parties, patient: Resource) -> Ended:
             except Refused:
                 parties.store.set_state(requested.id, State.REFUSED)
                 raise
+        pen.sign(Event.CONSENT_DENIED, phase="restless", outcome=SERIOUS)
+        parties.store.set_state(requested.id, State.REFUSED)
         raise ConsentRefused(
             f"the patient's consents changed {_DECISIONS_MAX} times while the transfer ran: look"
             " at them, then resume"

@@ -10,11 +10,14 @@ import pytest
 
 from fhir_bridge.clock import Clock
 from fhir_bridge.errors import ConsentRefused
-from fhir_bridge.sandbox import Call, Watch
+from fhir_bridge.records import RecordRef
+from fhir_bridge.sandbox import Call, DropAfter, Profile, Watch
 from fhir_bridge.store import Store
+from fhir_bridge.transfer import State
 from tests.journeys.world import SECOND, World
 
-CONSENT = "Consent/amelia-second-opinion"
+CONSENT = RecordRef("Consent/amelia-second-opinion")
+CEA = RecordRef("Observation/amelia-cea")
 RECORDS = ("Observation", "DiagnosticReport", "ImagingStudy", "DocumentReference", "Media")
 
 
@@ -102,3 +105,125 @@ def test_the_intent_is_in_the_log_before_the_first_write_and_the_question_before
         assert "disclosure.intent" not in seen["question"]
         assert "disclosure.intent" in seen["write"]
         assert "disclosure.result" not in seen["write"]
+
+
+def nth_write(number: int) -> Callable[[Call], bool]:
+    seen = [0]
+
+    def due(call: Call) -> bool:
+        seen[0] += call.server == SECOND and call.brings_records
+        return call.server == SECOND and call.brings_records and seen[0] == number
+
+    return due
+
+
+@pytest.mark.parametrize("lost", [False, True], ids=["answered", "answer lost"])
+@pytest.mark.parametrize("write", [2, 4, 6])
+def test_a_consent_revoked_between_two_requests_stops_the_second_and_the_log_names_the_first(
+    tmp_path: Path, write: int, *, lost: bool
+) -> None:
+    with World(tmp_path, "amelia", second=Profile(entry_limit=25)) as world:
+        revoked_at: list[int] = []
+
+        def revoke_now(_: Call) -> None:
+            revoked_at.append(len(writes_of(world)))
+            revoke(world)
+
+        world.faults.at(nth_write(write), Watch(revoke_now))
+        if lost:
+            world.faults.at(nth_write(write), DropAfter())
+
+        with pytest.raises(ConsentRefused):
+            world.transfer()
+
+        # the request on its way was permitted when it was sent; none followed it
+        assert len(writes_of(world)) == revoked_at[0] + 1
+        copies = {
+            ref for ref in world.arrived() if ref.partition("/")[0] not in {"Consent", "Provenance"}
+        }
+        with Store.open(world.settings.store, clock=Clock(), log_origin="test.example") as store:
+            entries = list(store.entries())
+        result = next(entry for entry in entries if entry.type == "disclosure.result")
+        assert result.outcome == "4"
+        assert result.content is not None
+        assert len(copies) > 0
+        assert result.content.count == len(
+            [ref for ref in copies if ref not in documents_we_wrote(world)]
+        )
+        assert [str(entry.type) for entry in entries][-3:] == [
+            "consent.revoked",
+            "disclosure.result",
+            "consent.denied",
+        ]
+
+
+def writes_of(world: World) -> list[str]:
+    return [seen.path for seen in world.second.requests if seen.method == "POST" and not seen.path]
+
+
+def documents_we_wrote(world: World) -> set[str]:
+    """DocumentReferences of our own, for reports that no document showed."""
+    source = "https://first.example/fhir/DocumentReference"
+    return {
+        ref
+        for ref in world.arrived()
+        if ref.startswith("DocumentReference/")
+        and not any(
+            row.get("system") == source for row in world.second.resources[ref].get("identifier", ())
+        )
+    }
+
+
+def test_a_consent_narrowed_meanwhile_is_decided_again_and_the_rest_goes(tmp_path: Path) -> None:
+    with World(tmp_path, "amelia") as world:
+
+        def narrow(_: Call) -> None:
+            consent: dict[str, Any] = dict(world.first.resources[CONSENT])
+            denied = {
+                "type": "deny",
+                "data": [{"meaning": "instance", "reference": {"reference": CEA}}],
+            }
+            provision = consent["provision"]
+            provision = {**provision, "provision": [*provision["provision"], denied]}
+            world.first.load([{**consent, "provision": provision}])
+
+        world.faults.at(at_second(2), Watch(narrow))
+
+        report = world.transfer()
+
+        decided = {line.ref: line.decision for line in report.lines}
+        assert decided[CEA] == "withheld"
+        assert not [
+            ref
+            for ref in world.arrived()
+            if any(
+                row.get("value") == "amelia-cea"
+                for row in world.second.resources[ref].get("identifier", ())
+                if isinstance(row, dict)
+            )
+        ]
+        assert world.log().count("consent.verified") == 2
+        assert report.state in {State.CLOSED, State.HELD}
+
+
+def test_consents_that_never_stop_changing_stop_the_transfer(tmp_path: Path) -> None:
+    with World(tmp_path, "amelia") as world:
+        number = [0]
+
+        def touch(_: Call) -> None:
+            number[0] += 1
+            stamp = f"2025-03-10T10:{number[0] // 60:02}:{number[0] % 60:02}+01:00"
+            world.first.load([{**world.first.resources[CONSENT], "dateTime": stamp}])
+
+        world.faults.at(
+            lambda call: call.server == "first" and "everything" in call.path,
+            Watch(touch),
+            times=None,
+        )
+
+        with pytest.raises(ConsentRefused, match="changed 5 times"):
+            world.transfer()
+
+        assert world.arrived() == set()
+        assert world.rows()[0].state == State.REFUSED
+        assert world.log()[-1] == "consent.denied"
