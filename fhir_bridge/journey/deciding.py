@@ -10,6 +10,7 @@ nothing changes, and each can only hold more, never less.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
@@ -246,6 +247,13 @@ def _tells(one: Examined, removed: Iterable[Edge], decisions: Decisions) -> Deci
             "its text or document may tell of a result that does not travel",
             denied,
         )
+    if _mentions(content, {edge.to for edge in edges}):
+        return _decided(
+            Decision.HELD,
+            "carries-withheld",
+            "its text names a record that does not travel",
+            denied,
+        )
     if breaks_minimum(content, [edge.path for edge in edges]):
         return _decided(
             Decision.HELD,
@@ -263,6 +271,28 @@ def _speaks(content: Json) -> bool:
         return True
     names = ("presentedForm", "conclusion", "conclusionCode", "contained", "note", "valueString")
     return any(content.get(name) for name in names)
+
+
+def _mentions(content: Json, refs: Iterable[RecordRef]) -> bool:
+    """
+    Tell whether words that stay when the references are removed name what they led to.
+
+    A narrative made by a machine often repeats each reference as a link; removing
+    only the reference would leave the withheld record named beside REDACTED.
+    """
+    names = re.compile("(?:" + "|".join(map(re.escape, sorted(refs))) + ")(?![A-Za-z0-9-])")
+
+    def inside(node: object) -> bool:
+        if isinstance(node, dict):
+            reference = node.get("reference")
+            if isinstance(reference, str) and names.search(reference):
+                return False
+            return any(inside(value) for value in node.values())
+        if isinstance(node, list):
+            return any(inside(value) for value in node)
+        return isinstance(node, str) and names.search(node) is not None
+
+    return inside(content)
 
 
 def _attachments_not_sent(found: Found, decisions: Decisions) -> dict[str, bool]:

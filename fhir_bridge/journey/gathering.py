@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 from fhir_bridge.errors import BadRecord, UnfilteredAnswer
 from fhir_bridge.fhir_server import SearchAnswer
-from fhir_bridge.journey.examining import Examined, Examiner, names_another
+from fhir_bridge.journey.examining import Edge, Examined, Examiner, names_another
 from fhir_bridge.journey.parties import Parties, Provider
 from fhir_bridge.kinds import RECORD_TYPES, Sort
 from fhir_bridge.manifest import Gap
@@ -194,13 +194,13 @@ def _close(
         wanted: dict[RecordRef, tuple[RecordRef, str]] = {}
         for ref in frontier:
             for edge in found.examined[ref].edges:
-                if edge.follow and edge.to != found.patient.ref and edge.to not in reached:
+                if _leads_on(edge, found.patient.ref) and edge.to not in reached:
                     wanted.setdefault(edge.to, (ref, edge.path))
         wanted = {ref: by for ref, by in wanted.items() if ref not in absent}
         if not wanted:
             return
         _read_missing(provider, found, pool, wanted, absent)
-        frontier = [ref for ref in wanted if ref in pool]
+        frontier = [ref for ref in wanted if ref in pool and ref not in absent]
         for ref in frontier:
             reached.add(ref)
             found.excluded.discard(ref)
@@ -212,6 +212,13 @@ def _close(
     raise BadRecord(f"references of {found.patient.ref} are nested more than {ROUNDS_MAX} deep")
 
 
+def _leads_on(edge: Edge, patient: RecordRef) -> bool:
+    """Tell whether a reference is followed; one to another patient is, to be named as a gap."""
+    if edge.to.startswith("Patient/"):
+        return edge.to != patient
+    return edge.follow
+
+
 def _read_missing(
     provider: Provider,
     found: Found,
@@ -219,12 +226,11 @@ def _read_missing(
     wanted: dict[RecordRef, tuple[RecordRef, str]],
     absent: set[RecordRef],
 ) -> None:
-    missing = [ref for ref in wanted if ref not in pool]
-    another = [ref for ref in missing if ref.startswith("Patient/")]
-    for ref in another:
-        _set_aside(found, ref, wanted[ref])
-        absent.add(ref)
-    missing = [ref for ref in missing if ref not in absent]
+    for ref, referrer in wanted.items():
+        if ref.startswith("Patient/"):
+            _set_aside(found, ref, referrer)
+            absent.add(ref)
+    missing = [ref for ref in wanted if ref not in pool and ref not in absent]
     if not missing:
         return
     for ref, resource in provider.server.read_many(missing).items():
