@@ -17,6 +17,7 @@ from typing import Self
 import msgspec
 
 from fhir_bridge import lossless
+from fhir_bridge.bundles import reason_codes
 from fhir_bridge.clock import Clock
 from fhir_bridge.errors import Refused, SettingsError
 from fhir_bridge.fhir_server import Capabilities, Write
@@ -60,7 +61,7 @@ class Report:
     entries: int
     """Entries of the log about this transfer."""
     checkpoint: str
-    """The newest signed checkpoint, as C2SP text."""
+    """The text of the newest checkpoint, whose signature was verified; without the signature."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,6 +140,7 @@ class Bridge:
         Raises:
             BridgeError: Grouped by who must act; nothing is lost.
         """
+        _check_reasons(order.reasons)
         parties = self._parties(order)
         settled = settle(order, parties, new=new or preview)
         requested = self._requested(settled, parties)
@@ -205,8 +207,9 @@ class Bridge:
         Sign that a gap of delivery is accepted, so that the doctor may be told.
 
         Raises:
-            SettingsError: The transfer has no such gap.
+            SettingsError: There is no such transfer, or it has no such gap.
         """
+        self._store.read_transfer(transfer)
         known = {one.ref for one in self._store.gaps(transfer) if one.at == "destination"}
         if gap not in known:
             names = ", ".join(sorted(known)) or "none"
@@ -350,6 +353,15 @@ class Bridge:
             ),
             actor=self._actor,
             tell=self._tell,
+        )
+
+
+def _check_reasons(reasons: Sequence[str]) -> None:
+    """Refuse before anything is read: the referral is written after the records have left."""
+    known = reason_codes()
+    if unknown := [code for code in reasons if code not in known]:
+        raise SettingsError(
+            f"the reason {unknown[0]!r} is not known: use one of {', '.join(sorted(known))}"
         )
 
 

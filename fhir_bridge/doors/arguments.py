@@ -4,6 +4,12 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+from fhir_bridge.errors import SettingsError
+
+if TYPE_CHECKING:
+    from fhir_bridge.records import Kind
 
 EXIT_CODES = {
     0: "done; complete except images counts as done",
@@ -37,6 +43,30 @@ def parser() -> argparse.ArgumentParser:
     _consenting(commands)
     _auditing(commands)
     return top
+
+
+def kinds(text: str) -> tuple[Kind, ...]:
+    """
+    Read the value of `--kinds`.
+
+    Raises:
+        SettingsError: It names no kind, or one that there is not.
+    """
+    from fhir_bridge.records import Kind
+
+    names = [name.strip() for name in text.split(",") if name.strip()]
+    if unknown := [name for name in names if name not in KINDS]:
+        raise SettingsError(f"--kinds: {unknown[0]} is not one of {', '.join(KINDS)}")
+    if not names:
+        raise SettingsError(f"--kinds names at least one of {', '.join(KINDS)}")
+    return tuple(sorted({Kind(KINDS[name]) for name in names}))
+
+
+def _words(text: str) -> str:
+    """Refuse an empty signature."""
+    if not text.strip():
+        raise argparse.ArgumentTypeError("it is signed, so it must not be empty")
+    return text
 
 
 def _command(
@@ -117,8 +147,10 @@ def _deciding(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
 
 
 def _signed(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--by", required=True, metavar="NAME", help="who decides; signed")
-    command.add_argument("--reason", required=True, metavar="TEXT", help="why; signed")
+    command.add_argument(
+        "--by", required=True, type=_words, metavar="NAME", help="who decides; signed"
+    )
+    command.add_argument("--reason", required=True, type=_words, metavar="TEXT", help="why; signed")
 
 
 def _consenting(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

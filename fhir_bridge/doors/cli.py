@@ -19,8 +19,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fhir_bridge.doors.arguments import KINDS, parser
-from fhir_bridge.errors import BridgeError, Refused, SettingsError
+from fhir_bridge.doors.arguments import kinds, parser
+from fhir_bridge.errors import BridgeError, MalformedJson, Refused, SettingsError
 
 if TYPE_CHECKING:
     from fhir_bridge.bridge import Bridge
@@ -166,14 +166,8 @@ def _transfer(arguments: argparse.Namespace) -> int:
 
 
 def _order(arguments: argparse.Namespace) -> Order:
-    from fhir_bridge.records import Kind
     from fhir_bridge.transfer import Basis, Order
 
-    names = [name.strip() for name in arguments.kinds.split(",") if name.strip()]
-    if unknown := [name for name in names if name not in KINDS]:
-        raise SettingsError(f"--kinds: {unknown[0]} is not one of {', '.join(KINDS)}")
-    if not names:
-        raise SettingsError(f"--kinds names at least one of {', '.join(KINDS)}")
     return Order(
         source=arguments.source,
         destination=arguments.destination,
@@ -183,21 +177,26 @@ def _order(arguments: argparse.Namespace) -> Order:
         recipient=arguments.recipient,
         requester=arguments.requester,
         purpose=arguments.purpose,
-        kinds=tuple(sorted({Kind(KINDS[name]) for name in names})),
+        kinds=kinds(arguments.kinds),
         reasons=tuple(arguments.reason),
         question=arguments.question,
         basis=Basis(arguments.basis),
         basis_reason=arguments.reason_for_basis,
         override=arguments.override,
-        consent=_text(arguments.consent) if arguments.consent else "",
+        consent=_consent(arguments.consent) if arguments.consent else "",
     )
 
 
-def _text(path: Path) -> str:
+def _consent(path: Path) -> str:
+    """Read the operator's file here, so that a fault in it is not blamed on the provider."""
+    from fhir_bridge import lossless
+
     try:
-        return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise SettingsError(f"{path} cannot be read as UTF-8 text") from error
+        text = path.read_text(encoding="utf-8")
+        lossless.decode(text.encode())
+    except (OSError, UnicodeDecodeError, MalformedJson) as error:
+        raise SettingsError(f"{path} cannot be read as JSON in UTF-8") from error
+    return text
 
 
 def _result(report: Any, *, as_json: bool, store: Path | None) -> int:

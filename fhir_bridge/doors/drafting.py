@@ -8,10 +8,10 @@ import re
 from fhir_bridge import lossless
 from fhir_bridge.bundles import Involved, Referral, Terms, consent_draft
 from fhir_bridge.clock import Clock
-from fhir_bridge.doors.arguments import KINDS
-from fhir_bridge.errors import SettingsError
+from fhir_bridge.doors.arguments import kinds
+from fhir_bridge.errors import BadRecord, SettingsError
 from fhir_bridge.ledger import timestamp
-from fhir_bridge.records import Kind, RecordRef
+from fhir_bridge.records import RecordRef
 from fhir_bridge.settings import organisation
 from fhir_bridge.transfer import Party
 
@@ -43,21 +43,18 @@ def draft(arguments: argparse.Namespace) -> str:
         purpose=(arguments.purpose or ["TREAT"])[0],
     )
     terms = Terms(
-        kinds=_kinds(arguments.kinds),
+        kinds=kinds(arguments.kinds),
         exceptions=tuple(arguments.exceptions),
         end=arguments.until,
         policy=arguments.policy,
     )
-    return lossless.encode(consent_draft(referral, terms)).decode()
+    try:
+        return lossless.encode(consent_draft(referral, terms)).decode()
+    except BadRecord as error:
+        # Nothing here comes from a provider: what FHIR does not allow was typed.
+        raise SettingsError(str(error)) from error
 
 
 def _involved(text: str) -> Involved:
     one = organisation(text)
     return Involved(party=Party(system=one.system, value=one.value, name=one.value))
-
-
-def _kinds(text: str) -> tuple[Kind, ...]:
-    names = [name.strip() for name in text.split(",") if name.strip()]
-    if unknown := [name for name in names if name not in KINDS]:
-        raise SettingsError(f"--kinds: {unknown[0]} is not one of {', '.join(KINDS)}")
-    return tuple(Kind(KINDS[name]) for name in names)

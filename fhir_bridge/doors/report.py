@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from fhir_bridge.bridge import Report
     from fhir_bridge.store import LineRow
 
-_DONE, _INCOMPLETE = 0, 4
+_DONE, _REFUSED, _INCOMPLETE = 0, 3, 4
 _SHOWN_MAX = 20
 """Lines of one kind shown on a terminal; `--json` has them all."""
 
@@ -22,10 +22,10 @@ _NOT_SENT = (Decision.WITHHELD, Decision.HELD, Decision.UNCLASSIFIED)
 
 
 def exit_code(report: Report) -> int:
-    """Return 0 when it is done, 4 when something is missing or waits for a person."""
+    """Return 0 when it is done, 3 when refused, 4 when something is missing or held."""
     if report.preview or report.state is State.CLOSED:
         return _DONE
-    return _INCOMPLETE
+    return _REFUSED if report.state is State.REFUSED else _INCOMPLETE
 
 
 def as_object(report: Report) -> dict[str, Any]:

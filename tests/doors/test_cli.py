@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,9 +11,10 @@ from typing import Any
 import pytest
 
 from fhir_bridge import stories
+from fhir_bridge.doors import cli
 from fhir_bridge.doors.arguments import parser
 from fhir_bridge.doors.cli import LOG_VARIABLE, main
-from fhir_bridge.sandbox import Sandbox
+from fhir_bridge.sandbox import Sandbox, Seen
 
 STORY = stories.load("amelia")
 
@@ -49,6 +51,14 @@ class Desk:
     def json(self) -> Any:
         return json.loads(self.said)
 
+    def writes(self) -> list[Seen]:
+        """Return what was sent to the second provider that is not a question."""
+        return [
+            one
+            for one in self.second.requests
+            if one.method not in {"GET", "HEAD"} and not one.path.endswith("/_search")
+        ]
+
 
 @pytest.fixture
 def desk(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Iterator[Desk]:
@@ -75,6 +85,9 @@ def test_a_transfer_ends_with_code_0_and_the_documented_object(desk: Desk) -> No
         "authored",
         "audit",
     }
+    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    for part in (report, report["counts"], report["records"][0], report["images"][0]):
+        assert [name for name in part if f"`{name}`" not in readme] == []
     assert report["state"] == "closed"
     assert report["counts"]["released"] == STORY.expected["counts"]["released"]
     assert "Disclosure" in desk.warned
@@ -103,12 +116,12 @@ def test_a_transfer_can_be_shown_resumed_and_its_log_verified(desk: Desk) -> Non
 
 
 def test_a_preview_sends_nothing(desk: Desk) -> None:
-    before = len(desk.second.requests)
+    before = len(desk.second.requests), dict(desk.first.resources)
 
     assert desk.transfer("--preview") == 0
 
     assert "Nothing was sent" in desk.said
-    assert len(desk.second.requests) == before
+    assert (len(desk.second.requests), dict(desk.first.resources)) == before
 
 
 def test_a_refusal_ends_with_code_3_and_names_what_to_do(desk: Desk) -> None:
@@ -120,12 +133,14 @@ def test_a_refusal_ends_with_code_3_and_names_what_to_do(desk: Desk) -> None:
 
 def test_an_unknown_patient_ends_with_code_3(desk: Desk) -> None:
     assert desk.transfer(patient="Patient/nobody") == 3
+    assert len(desk.warned.strip().splitlines()) == 1
 
 
 def test_a_server_that_does_not_answer_ends_with_code_6(desk: Desk) -> None:
     desk.first.stop()
 
     assert desk.transfer() == 6
+    assert len(desk.warned.strip().splitlines()) == 1
 
 
 @pytest.mark.parametrize(
@@ -133,6 +148,9 @@ def test_a_server_that_does_not_answer_ends_with_code_6(desk: Desk) -> None:
     [
         ("check", "nowhere"),
         ("check", "ftp://x.example"),
+        ("check", "https://user:secret@x.example/fhir"),
+        ("check", "http://x.example/fhir"),
+        ("accept", "unknown", "--gap", "Observation/1", "--by", "R. Officer", "--reason", "known"),
         ("show", "00000000-0000-4000-8000-000000000000"),
         ("resume", "00000000-0000-4000-8000-000000000000"),
         ("seed", "http://127.0.0.1:9", "--story", "nobody"),
@@ -143,8 +161,77 @@ def test_wrong_words_end_with_code_2_and_one_sentence(desk: Desk, words: tuple[s
     assert len(desk.warned.strip().splitlines()) == 1
 
 
-def test_an_unknown_kind_ends_with_code_2(desk: Desk) -> None:
-    assert desk.transfer("--kinds", "lab,dreams") == 2
+@pytest.mark.parametrize(
+    "words", [("--kinds", "lab,dreams"), ("--kinds", ","), ("--reason", "dreams")]
+)
+def test_a_wrong_word_of_an_order_ends_with_code_2_before_anything_is_sent(
+    desk: Desk, words: tuple[str, ...]
+) -> None:
+    before = desk.writes()
+
+    assert desk.transfer(*words) == 2
+
+    assert desk.writes() == before
+    assert len(desk.warned.strip().splitlines()) == 1
+
+
+def test_a_consent_file_that_is_not_json_is_the_operators_to_mend(
+    desk: Desk, tmp_path: Path
+) -> None:
+    file = tmp_path / "consent.json"
+    file.write_text("{", encoding="utf-8")
+
+    assert desk.transfer("--consent", str(file)) == 2
+    assert "consent.json" in desk.warned
+
+
+def test_a_refused_transfer_is_shown_as_refused(desk: Desk) -> None:
+    assert desk.transfer(recipient="urn:oid:2.999.1.9|another-clinic") == 3
+    with sqlite3.connect(desk.store / "store.db") as rows:
+        (transfer,) = rows.execute("SELECT id FROM transfer").fetchone()
+    rows.close()
+
+    assert desk.run("show", transfer) == 3
+
+
+def test_an_altered_log_ends_with_code_8(desk: Desk) -> None:
+    desk.transfer()
+    with sqlite3.connect(desk.store / "store.db") as rows:
+        rows.execute("UPDATE audit_entry SET leaf = zeroblob(length(leaf)) WHERE idx = 3")
+    rows.close()
+
+    assert desk.run("audit", "verify-db") == 8
+    assert desk.warned.startswith("Tampered: ")
+
+
+@pytest.mark.parametrize("option", ["--by", "--reason"])
+def test_nobody_signs_with_an_empty_name_or_reason(
+    option: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = {"--by": "R. Officer", "--reason": "looked at it", option: " "}
+    options = [word for pair in words.items() for word in pair]
+
+    with pytest.raises(SystemExit) as ended:
+        main(["release", "some-transfer", "Observation/1", *options])
+
+    assert ended.value.code == 2
+    assert "signed" in capsys.readouterr().err
+
+
+def test_an_unknown_error_ends_with_code_70_and_names_no_value(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def breaks(_: object) -> int:
+        raise RuntimeError("the value of a record")
+
+    monkeypatch.setitem(cli._ACTS, "stories", breaks)
+
+    assert main(["stories"]) == 70
+
+    warned = capsys.readouterr().err
+    assert "RuntimeError at test_cli.py" in warned
+    assert "value of a record" not in warned
+    assert len(warned.strip().splitlines()) == 1
 
 
 def test_check_says_what_a_server_can_be_used_for(desk: Desk) -> None:
@@ -203,6 +290,26 @@ def test_a_consent_is_drafted_for_signature(capsys: pytest.CaptureFixture[str]) 
     assert main([*words, "--policy", "https://a.example/policy"]) == 0
 
     assert json.loads(capsys.readouterr().out)["status"] == "draft"
+
+
+@pytest.mark.parametrize(
+    ("option", "value"), [("--until", "2099-13-45"), ("--until", "soon"), ("--kinds", "")]
+)
+def test_a_consent_that_cannot_be_drafted_ends_with_code_2(
+    capsys: pytest.CaptureFixture[str], option: str, value: str
+) -> None:
+    words = {
+        "--patient": "Patient/a",
+        "--custodian": "urn:oid:1.2|a",
+        "--recipient": "urn:oid:1.2|b",
+        "--until": "2099-12-31",
+        "--policy": "https://a.example/policy",
+        option: value,
+    }
+
+    assert main(["consent", "draft", *(word for pair in words.items() for word in pair)]) == 2
+
+    assert len(capsys.readouterr().err.strip().splitlines()) == 1
 
 
 def test_a_log_line_names_the_command_and_its_code_and_nothing_else(

@@ -7,9 +7,14 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
+
 from fhir_bridge import errors, settings
+from fhir_bridge.bundles import reason_codes
 from fhir_bridge.doors.arguments import EXIT_CODES, parser
+from fhir_bridge.doors.cli import main
 from fhir_bridge.errors import BridgeError
+from fhir_bridge.sensitivity import SensitivityBook
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -68,3 +73,29 @@ def test_every_error_ends_with_a_code_of_the_table() -> None:
 def test_the_build_calls_the_test_command_of_readme() -> None:
     assert ".venv/bin/python -m pytest" in README
     assert ".venv/bin/python -m pytest" in (ROOT / ".ci" / "run").read_text(encoding="utf-8")
+
+
+def test_the_demo_prints_what_readme_says(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shown = README.split('```\nStory "amelia"')[1].split("```")[0]
+
+    main(["demo", "--store", str(tmp_path / "store")])
+
+    assert shown in capsys.readouterr().out
+
+
+def test_the_settings_of_readme_are_read(tmp_path: Path) -> None:
+    file = tmp_path / "fhir-bridge.toml"
+    file.write_text(README.split("```toml\n")[1].split("```")[0], encoding="utf-8")
+
+    read = settings.load(file, store=None, environ={})
+
+    assert set(read.servers) == {"first-clinic", "second-opinion-centre"}
+    SensitivityBook.load(read.sensitivity_answers, programs=read.part2_programs)
+
+
+def test_every_reason_is_in_readme() -> None:
+    told = README.split("`--reason` of `transfer`:")[1].split(".")[0]
+
+    assert re.findall(r"`([a-z-]+)`", told) == sorted(reason_codes())
