@@ -142,6 +142,12 @@ def _candidates(parties: Parties, patient: Resource, content: Json) -> list[Reso
     for system, value in identifiers_for_asking(content, own_systems=_own_systems(parties)):
         asked = f"{escaped(system)}|{escaped(value)}"
         answer = server.search("Patient", {"identifier": asked}, post=True)
+        if answer.shortfall:
+            raise PatientUnclear(
+                f"{parties.destination.name} counts more patients for an identifier than it shows,"
+                " so it cannot be told who is meant → a person decides: run again with"
+                " --at-destination ID"
+            )
         found = [one for one in answer.resources if one.type == "Patient"]
         if parties.same_base:
             found = [one for one in found if one.ref != patient.ref]

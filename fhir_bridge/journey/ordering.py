@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from fhir_bridge.codes import mapping
 from fhir_bridge.errors import PatientUnclear, PatientUnknown, RecipientUnknown, Refused
 from fhir_bridge.fhir_server import Absent, FhirServer
+from fhir_bridge.journey.matching import escaped
 from fhir_bridge.journey.parties import Parties, Provider
 from fhir_bridge.patient import links
 from fhir_bridge.records import Json, RecordRef, Resource
@@ -90,8 +91,15 @@ def settle(order: Order, parties: Parties, *, new: bool = False) -> Settled:
 
 def _patient(server: FhirServer, asked: str) -> Resource:
     if "|" in asked:
-        answer = server.search("Patient", {"identifier": asked}, post=True)
+        system, _, value = asked.partition("|")
+        identifier = f"{escaped(system)}|{escaped(value)}"
+        answer = server.search("Patient", {"identifier": identifier}, post=True)
         patients = [one for one in answer.resources if one.type == "Patient"]
+        if answer.shortfall:
+            raise PatientUnclear(
+                "the first provider's server counts more patients for this identifier than it"
+                " shows: name one of them by its reference, --patient Patient/ID"
+            )
         if len(patients) > 1:
             raise PatientUnclear(
                 f"{len(patients)} patients at the first provider carry this identifier: name one"

@@ -11,6 +11,7 @@ import pytest
 
 from fhir_bridge.errors import (
     BridgeError,
+    ConsentRefused,
     CredentialRefused,
     Incomplete,
     NotFhir,
@@ -19,7 +20,7 @@ from fhir_bridge.errors import (
 )
 from fhir_bridge.manifest import Decision
 from fhir_bridge.records import RecordRef
-from fhir_bridge.sandbox import Call, Failure, Profile, lies
+from fhir_bridge.sandbox import Call, Failure, Profile, Status, lies
 from fhir_bridge.transfer import State
 from tests.journeys.world import FIRST, World
 
@@ -49,10 +50,11 @@ def at_first(path: str) -> Callable[[Call], bool]:
         (lies.xml_only(), NotFhir),
         (lies.not_json(), BridgeError),
         (lies.deep_nesting(100), BridgeError),
+        (lies.deep_nesting(100_000), BridgeError),
         (lies.gzip_bomb(200 * 2**20), BridgeError),
         (lies.redirect("https://elsewhere.example/fhir"), BridgeError),
     ],
-    ids=["login page", "xml", "not json", "deep", "bomb", "redirect"],
+    ids=["login page", "xml", "not json", "deep", "very deep", "bomb", "redirect"],
 )
 def test_an_answer_that_is_not_what_it_should_be_ends_in_one_sentence(
     tmp_path: Path, lie: Failure, kind: type[BridgeError]
@@ -137,3 +139,83 @@ def test_a_document_that_is_not_what_its_hash_promises_holds_its_record(tmp_path
         held = {line.ref: line.rule for line in report.lines if line.decision is Decision.HELD}
         assert "hash-mismatch" in held.values()
         assert report.state is State.HELD
+
+
+@pytest.mark.parametrize("status", [401, 403])
+@pytest.mark.parametrize("path", ["Patient/amelia", "Consent", "Patient/amelia/$everything"])
+def test_a_server_that_forbids_is_the_operators_to_mend(
+    tmp_path: Path, status: int, path: str
+) -> None:
+    with World(tmp_path, "amelia") as world:
+        fault = Status(status, code="forbidden")
+        world.faults.at(lambda c: c.server == FIRST and c.path == path, fault, times=None)
+
+        refused(world, CredentialRefused)
+
+
+@pytest.mark.parametrize("path", ["Consent", "Patient/amelia/$everything", "Binary"])
+@pytest.mark.parametrize(
+    "lie",
+    [
+        lies.login_page(),
+        lies.not_json(),
+        lies.deep_nesting(100_000),
+        lies.gzip_bomb(200 * 2**20),
+        lies.redirect("https://elsewhere.example/fhir"),
+    ],
+    ids=["login page", "not json", "very deep", "bomb", "redirect"],
+)
+def test_a_server_that_turns_bad_half_way_ends_in_one_sentence(
+    tmp_path: Path, path: str, lie: Failure
+) -> None:
+    with World(tmp_path, "amelia") as world:
+        world.faults.at(at_first(path), lie, times=None)
+
+        with pytest.raises(BridgeError) as caught:
+            world.transfer()
+
+        assert not [name for name in NAMES if name in str(caught.value)]
+        assert world.arrived() == set()
+
+
+def test_a_consent_search_that_counts_more_than_it_shows_refuses(tmp_path: Path) -> None:
+    with World(tmp_path, "amelia") as world:
+        world.faults.at(at_first("Consent"), lies.lying_total(1), times=None)
+
+        refused(world, ConsentRefused)
+
+
+def test_an_inactive_patient_and_one_without_identifier_stop_before_a_write(tmp_path: Path) -> None:
+    with World(tmp_path, "amelia") as world:
+        patient = dict(world.first.resources[RecordRef("Patient/amelia")])
+        world.first.load([{**patient, "identifier": []}])
+
+        refused(world, PatientUnclear)
+        refused(world, PatientUnclear, at_destination="somebody-else")
+
+
+@pytest.mark.parametrize("reference", ["Patient/../Patient/1", "Patient/", "Group/1", "a b", ""])
+def test_a_patient_reference_that_is_none_is_said_to_be_none(
+    tmp_path: Path, reference: str
+) -> None:
+    with World(tmp_path, "amelia") as world:
+        refused(world, patient=reference)
+
+        assert world.second.requests == []
+
+
+def test_an_identifier_with_a_comma_asks_for_that_identifier_only(tmp_path: Path) -> None:
+    with World(tmp_path, "amelia") as world:
+        refused(world, PatientUnknown, patient="urn:oid:2.999.31|80756015090002647590,other")
+
+
+def test_a_search_for_the_patient_that_counts_more_than_it_shows_is_unclear(
+    tmp_path: Path,
+) -> None:
+    with World(tmp_path, "amelia") as world:
+        world.faults.at(lambda c: c.path == "Patient/_search", lies.lying_total(1), times=None)
+
+        refused(world, PatientUnclear)
+        refused(world, PatientUnclear, at_destination="create")
+        refused(world, PatientUnclear, patient="urn:oid:2.999.31|80756015090002647590")
+        assert "disclosure.intent" not in world.log()

@@ -9,11 +9,20 @@ from tempfile import TemporaryDirectory
 
 import pytest
 
-from fhir_bridge.errors import PatientUnclear, Unreachable
+from fhir_bridge.errors import (
+    BridgeError,
+    CredentialRefused,
+    DestinationRefused,
+    DestinationUnreachable,
+    ForeignLink,
+    NotFhir,
+    PatientUnclear,
+    Unreachable,
+)
 from fhir_bridge.manifest import Outcome
 from fhir_bridge.records import RecordRef
 from fhir_bridge.references import copy_id
-from fhir_bridge.sandbox import Call, DropAfter, Faults, Profile, Status
+from fhir_bridge.sandbox import Call, DropAfter, Failure, Faults, Profile, Status, Watch, lies
 from fhir_bridge.transfer import State
 from tests.journeys.world import SECOND, World
 
@@ -185,3 +194,107 @@ def test_a_patient_is_created_once_when_the_operator_allows_it(tmp_path: Path) -
 def test_no_patient_is_created_beside_a_candidate(tmp_path: Path) -> None:
     with World(tmp_path, "amelia") as world, pytest.raises(PatientUnclear, match="may be this"):
         world.transfer(at_destination="create")
+
+
+def test_the_doctor_is_not_told_of_a_copy_edited_before_all_is_verified(tmp_path: Path) -> None:
+    with World(tmp_path, "amelia") as world:
+        there = copy_of(LAB)
+
+        def edit(_: Call) -> None:
+            world.second.load([{**world.second.resources[there], "status": "amended"}])
+
+        def reads_back(call: Call) -> bool:
+            return call.server == SECOND and there in world.second.resources
+
+        world.faults.at(reads_back, Watch(edit))
+
+        report = world.transfer()
+
+        assert report.state is State.INCOMPLETE
+        assert {line.ref for line in report.lines if line.outcome is Outcome.CHANGED} == {LAB}
+        assert not [ref for ref in world.arrived() if ref.startswith("Task/")]
+        assert world.second.resources[there]["status"] == "amended"
+
+
+def test_a_native_record_that_carries_our_copys_identifier_is_left_alone(tmp_path: Path) -> None:
+    with World(tmp_path, "amelia") as world:
+        native = {
+            "resourceType": "Observation",
+            "id": "native",
+            "identifier": [
+                {"system": "https://first.example/fhir/Observation", "value": "amelia-cea"}
+            ],
+            "status": "final",
+            "code": {"text": "theirs"},
+            "subject": {"reference": world.story.at_destination},
+        }
+        world.second.load([native])
+
+        world.transfer()
+
+        assert world.second.versions("Observation/native") == 1
+        assert world.second.resources[RecordRef("Observation/native")]["code"]["text"] == "theirs"
+
+
+def test_a_server_that_makes_its_own_ids_is_told_and_nothing_is_left_there(tmp_path: Path) -> None:
+    with World(tmp_path, "amelia", second=Profile(update_create=False)) as world:
+        with pytest.raises(DestinationRefused, match="updateCreate"):
+            world.transfer()
+
+        assert world.arrived() == set()
+
+
+def test_a_copy_deleted_at_the_destination_is_not_silently_made_again_as_another(
+    tmp_path: Path,
+) -> None:
+    with World(tmp_path, "amelia") as world:
+        world.transfer()
+        world.second.remove(copy_of(LAB))
+
+        report = world.transfer()
+
+        assert report.state in {State.CLOSED, State.INCOMPLETE}
+        assert set(world.second.resources) <= set(undisturbed())
+        if report.state is State.CLOSED:
+            assert dict(world.holdings()) == undisturbed()
+
+
+@pytest.mark.parametrize(
+    ("fault", "kind"),
+    [
+        (lies.login_page(), NotFhir),
+        (lies.redirect("https://elsewhere.example/fhir"), ForeignLink),
+        (Status(403, code="forbidden"), CredentialRefused),
+        (Status(500, code="exception"), DestinationUnreachable),
+    ],
+    ids=["login page", "redirect", "403", "500"],
+)
+def test_a_destination_that_answers_a_write_wrongly_ends_in_one_sentence_and_can_be_taken_up(
+    tmp_path: Path, fault: Failure, kind: type[BridgeError]
+) -> None:
+    with World(tmp_path, "amelia") as world:
+        world.faults.at(writes, fault, times=None)
+
+        with pytest.raises(kind) as caught:
+            world.transfer()
+
+        values = ("Brandt", "5.10", "1971-04-09")
+        assert not [value for value in values if value in str(caught.value)]
+        assert world.arrived() == set()
+        assert "delivery.confirmed" not in world.log()
+        world.faults.clear()
+        ends_the_same(world)
+
+
+@pytest.mark.parametrize("type_", ["Task", "Provenance", "Consent", "Binary"])
+def test_the_doctor_is_not_told_when_the_destination_refuses_what_belongs_to_it(
+    tmp_path: Path, type_: str
+) -> None:
+    with World(tmp_path, "amelia") as world:
+        world.faults.refuse(type_)
+
+        report = world.transfer()
+
+        assert report.state is State.INCOMPLETE
+        assert [gap for gap in report.gaps if gap.ref.startswith(f"{type_}/")]
+        assert not [ref for ref in world.arrived() if ref.startswith("Task/")]
