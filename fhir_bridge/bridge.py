@@ -141,6 +141,7 @@ class Bridge:
             BridgeError: Grouped by who must act; nothing is lost.
         """
         _check_reasons(order.reasons)
+        order = replace(order, preview=preview)
         parties = self._parties(order)
         settled = settle(order, parties, new=new or preview)
         requested = self._requested(settled, parties)
@@ -153,10 +154,14 @@ class Bridge:
         Go on with a transfer where it stopped.
 
         Raises:
-            SettingsError: There is no such transfer.
+            SettingsError: There is no such transfer, or it was a preview.
         """
         row = self._store.read_transfer(transfer)
         order = self._order(transfer)
+        if order.preview:
+            raise SettingsError(
+                "this was a preview, which sends nothing: run the transfer without --preview"
+            )
         parties = self._parties(order)
         settled = replace(settle(order, parties), key=row.key)
         return self._carried(self._attempt(settled, row), settled, parties)
@@ -270,7 +275,7 @@ class Bridge:
         row = self._store.read_transfer(requested.id)
         key = self._store.transfer_key(requested.id)
         lines = [LineRow.of(line, key) for line in released.manifest.lines]
-        return replace(self._report(row, lines=lines, gaps=released.gaps), preview=True)
+        return self._report(row, lines=lines, gaps=released.gaps)
 
     def _report(self, row: TransferRow, *, lines: Sequence[LineRow], gaps: Iterable[Gap]) -> Report:
         gaps = tuple(gaps)
@@ -279,7 +284,7 @@ class Bridge:
         return Report(
             transfer=TransferId(row.id),
             state=State(row.state),
-            preview=False,
+            preview=order.preview,
             custodian=self._organisation(order.source, order.custodian),
             recipient=self._organisation(order.destination, order.recipient),
             lines=tuple(lines),

@@ -81,6 +81,8 @@ class Order:
     basis_reason: str = ""
     override: str = ""
     """Who says that the given patient is the right one although data differ; signed."""
+    preview: bool = False
+    """Only say what would go: such a transfer never sends anything, not when resumed either."""
     consent: str = ""
     """A Consent brought by the operator, as JSON text; empty when none."""
 

@@ -60,14 +60,18 @@ class Examined:
     status: str
 
 
-def names_another(content: Json, patient: RecordRef) -> bool:
-    """Tell whether a resource says that it is about someone who is not our patient."""
+def names_another(content: Json, patient: RecordRef, base: str) -> bool:
+    """
+    Tell whether a resource says that it is about someone who is not our patient.
+
+    A patient of another server is someone else, also under the same id.
+    """
     for name in _SUBJECT:
         holder = content.get(name)
         reference = holder.get("reference") if isinstance(holder, dict) else None
         if isinstance(reference, str) and "Patient/" in reference:
-            bare = reference.partition("/_history/")[0]
-            return not (bare == patient or bare.endswith(f"/{patient}"))
+            where = target(reference, base)
+            return not (isinstance(where, Local) and where.ref == patient)
     return False
 
 
@@ -96,7 +100,7 @@ class Examiner:
             labels=self._book.own(content),
             classified=classify(content, self._kinds),
             foreign_links=foreign,
-            about_another=names_another(content, self._patient),
+            about_another=names_another(content, self._patient, self._base),
             status=status if isinstance(status, str) else "",
         )
 

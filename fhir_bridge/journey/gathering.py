@@ -92,7 +92,7 @@ def _pool(parties: Parties, found: Found, kinds: Sequence[Kind]) -> dict[RecordR
         missing = [] if answer.shortfall else _short_of(provider, queries, pool)
         missing = missing if not answer.shortfall else list(queries)
     for (type_, _), answer in zip(missing, _ask(provider, missing), strict=True):
-        _refuse_unfiltered(answer, type_, patient)
+        _refuse_unfiltered(answer, type_, patient, provider.server.base)
         pool.update((resource.ref, resource) for resource in answer.resources)
         _note_shortfall(found, type_, answer)
     return {ref: one for ref, one in pool.items() if not _is_our_copy(one, provider)}
@@ -126,9 +126,9 @@ def _short_of(
     ]
 
 
-def _refuse_unfiltered(answer: SearchAnswer, type_: str, patient: Resource) -> None:
+def _refuse_unfiltered(answer: SearchAnswer, type_: str, patient: Resource, base: str) -> None:
     for resource in answer.resources:
-        if resource.type == type_ and names_another(resource.content(), patient.ref):
+        if resource.type == type_ and names_another(resource.content(), patient.ref, base):
             raise UnfilteredAnswer(
                 f"a search for {patient.ref} returned a {type_} of another patient: this server"
                 " does not filter by patient, so nothing of it can be sent. Ask its operator"

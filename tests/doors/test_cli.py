@@ -326,3 +326,15 @@ def test_a_log_line_names_the_command_and_its_code_and_nothing_else(
 
 def test_every_command_has_help() -> None:
     assert "COMMAND" in parser().format_help()
+
+
+def test_a_preview_never_sends_anything_not_when_resumed_either(desk: Desk) -> None:
+    assert desk.transfer("--preview", "--json") == 0
+    transfer = desk.json()["transfer"]
+    before = len(desk.second.requests)
+
+    assert desk.run("resume", transfer) == 2
+    assert "preview" in desk.warned
+    assert desk.run("show", transfer) == 0
+    assert "Nothing was sent" in desk.said
+    assert len(desk.second.requests) == before

@@ -185,10 +185,14 @@ def test_a_consent_search_that_counts_more_than_it_shows_refuses(tmp_path: Path)
         refused(world, ConsentRefused)
 
 
-def test_an_inactive_patient_and_one_without_identifier_stop_before_a_write(tmp_path: Path) -> None:
+@pytest.mark.parametrize("change", [{"identifier": []}, {"active": False}, {"birthDate": None}])
+def test_a_patient_who_cannot_be_told_by_his_chart_stops_before_a_write(
+    tmp_path: Path, change: dict[str, Any]
+) -> None:
     with World(tmp_path, "amelia") as world:
-        patient = dict(world.first.resources[RecordRef("Patient/amelia")])
-        world.first.load([{**patient, "identifier": []}])
+        patient = {**world.first.resources[RecordRef("Patient/amelia")], **change}
+        patient = {name: value for name, value in patient.items() if value is not None}
+        world.first.load([patient])
 
         refused(world, PatientUnclear)
         refused(world, PatientUnclear, at_destination="somebody-else")
