@@ -3,7 +3,7 @@ The contract: what the bridge relies on in a FHIR server, and who is known to br
 
 A contract test runs over the sandbox and over real servers. A deviation is
 listed here by server and test, and is asserted: when a server mends its ways,
-the test fails and the line goes.
+the test fails and the line goes. One that comes and goes stands in `UNSTEADY`.
 """
 
 from __future__ import annotations
@@ -51,10 +51,23 @@ DEVIATIONS: dict[str, dict[str, str]] = {
 """Product, then test name, then what it does instead (HAPI 8.8.0, SEKMET 0.1.1; 2026-11)."""
 
 
+UNSTEADY: dict[str, dict[str, str]] = {
+    "sekmet": {
+        # Seen 2026-11 in one run of several: 412, its answer when there are several
+        # already. A race that shows only sometimes can be asserted neither way, and
+        # the bridge never relies on it: copies are stored by PUT under their own ids.
+        "test_conditional_creates_at_the_same_time_make_one": "loses a race now and then",
+    },
+}
+"""Deviations that come and go: the test does not run over that server."""
+
+
 def contract(test: Callable[..., None]) -> Callable[..., None]:
     """Run a test over every server; the known deviations must show."""
     parameters = []
     for product in PRODUCTS:
+        if test.__name__ in UNSTEADY.get(product, {}):
+            continue
         marks = [] if product == "sandbox" else [pytest.mark.real]
         if why := DEVIATIONS[product].get(test.__name__):
             marks.append(pytest.mark.xfail(reason=why, strict=True, raises=AssertionError))
