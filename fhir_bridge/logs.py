@@ -44,11 +44,7 @@ MEMBERS = frozenset(
 class Log(StrEnum):
     """Everything that may be logged."""
 
-    COMMAND_STARTED = "command.started"
     COMMAND_ENDED = "command.ended"
-    STEP_DONE = "step.done"
-    TRANSFER_ENDED = "transfer.ended"
-    ERROR_UNKNOWN = "error.unknown"
 
 
 class AllowList:

@@ -15,22 +15,9 @@ from typing import Any
 from fhir_bridge import codes, lossless
 from fhir_bridge.errors import BridgeError, SettingsError
 from fhir_bridge.records import Json, Kind, RecordRef
+from fhir_bridge.transfer import Party
 
 _FILES = ("story.json", "source.json", "destination.json", "expected.json")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StoryParty:
-    """One of the two organisations of a story."""
-
-    system: str
-    value: str
-    name: str
-
-    @property
-    def identifier(self) -> str:
-        """Return ``system|value``."""
-        return f"{self.system}|{self.value}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,8 +31,8 @@ class Story:
     """The patient at the first provider."""
     at_destination: RecordRef
     """The same person at the second provider."""
-    custodian: StoryParty
-    recipient: StoryParty
+    custodian: Party
+    recipient: Party
     purpose: str
     kinds: tuple[Kind, ...]
     reasons: tuple[str, ...]
@@ -106,8 +93,8 @@ def _story(raw: dict[str, bytes]) -> Story:
         title=head["title"],
         patient=RecordRef(head["patient"]),
         at_destination=RecordRef(head["at_destination"]),
-        custodian=StoryParty(**head["custodian"]),
-        recipient=StoryParty(**head["recipient"]),
+        custodian=Party(**head["custodian"]),
+        recipient=Party(**head["recipient"]),
         purpose=head["purpose"],
         kinds=tuple(Kind(kind) for kind in head["kinds"]),
         reasons=tuple(head["reasons"]),

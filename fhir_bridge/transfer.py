@@ -166,11 +166,4 @@ class Ended:
     gaps: tuple[Gap, ...]
     images: tuple[Gap, ...]
     """One line per study whose pixels were not transferred; empty when there is none."""
-    transactions: int
-    documents: int
     authored: tuple[RecordRef, ...] = ()
-
-    @property
-    def complete(self) -> bool:
-        """Return whether every released line arrived and nothing waits for a person."""
-        return self.state is State.CLOSED

@@ -13,8 +13,8 @@ from fhir_bridge.doors.progress import listener
 from fhir_bridge.doors.report import exit_code, render
 from fhir_bridge.sandbox import Sandbox
 from fhir_bridge.settings import Organisation, ServerSettings, Settings
-from fhir_bridge.stories import Story, StoryParty
-from fhir_bridge.transfer import Order
+from fhir_bridge.stories import Story
+from fhir_bridge.transfer import Order, Party
 
 _SOURCE, _DESTINATION = "first-provider", "second-provider"
 
@@ -69,7 +69,7 @@ def _settings(story: Story, store: Path, first: str, second: str) -> Settings:
     )
 
 
-def _server(name: str, base: str, party: StoryParty) -> ServerSettings:
+def _server(name: str, base: str, party: Party) -> ServerSettings:
     # The identity must not hold the port, which is another at each run.
     return ServerSettings(
         name=name,

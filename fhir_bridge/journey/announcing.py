@@ -60,6 +60,7 @@ def announce(pen: Pen, released: Released) -> Announced:
         phase=str(released.number),
         consent=released.consent,
         content=pen.content_of(released.manifest),
+        statement=_waived(released),
     )
     parties.store.set_state(requested.id, State.ANNOUNCED)
     parties.tell(
@@ -72,6 +73,12 @@ def announce(pen: Pen, released: Released) -> Announced:
     return Announced(released=released, matched=matched, intent=intent)
 
 
+def _waived(released: Released) -> dict[str, list[str]] | None:
+    """Which Consents count without their signed paper, because the operator says so."""
+    refs = [str(one.ref) for one in released.consent.standing.consents if one.paper_waived]
+    return {"paper_waived": refs} if refs else None
+
+
 def _confirmed(matched: Matched, requested: Requested) -> dict[str, str] | None:
     """Who said that the given patient is the right one although data differ."""
     return {"by": requested.order.override} if matched.by_person else None
@@ -79,10 +86,11 @@ def _confirmed(matched: Matched, requested: Requested) -> dict[str, str] | None:
 
 def confirm_consent(pen: Pen, released: Released) -> None:
     """
-    Search every Consent again, and stop when one is new, changed or gone.
+    Search every Consent again; sign and stop when one is new, changed or gone.
 
     Raises:
         ConsentChanged: What was released must be decided again.
     """
     if not unchanged(released.consent, pen.parties, released.patient):
+        pen.sign(Event.CONSENT_REVOKED, phase=f"{released.number}.{pen.parties.clock.now()}")
         raise ConsentChanged("the patient's consents are not what they were when weighed")

@@ -30,7 +30,7 @@ from fhir_bridge.journey.examining import Examined
 from fhir_bridge.journey.matching import escaped
 from fhir_bridge.journey.signing import Pen
 from fhir_bridge.ledger import timestamp
-from fhir_bridge.manifest import Gap, Line, Outcome
+from fhir_bridge.manifest import Decision, Gap, Line, Outcome
 from fhir_bridge.records import Json, Kind, RecordRef
 from fhir_bridge.references import copy_id, rewrite, survey
 from fhir_bridge.sensitivity import is_test_data
@@ -114,8 +114,16 @@ def referral(
         records=_of_types(there, _ABOUT),
         conditions=_of_types(there, ("Condition",)),
     )
+    released = {line.ref for line in lines if line.decision is Decision.RELEASED}
     undelivered = Undelivered(
-        unobtained=len({gap.ref for gap in gaps if gap.at == "source"}),
+        # What only a withheld record misses would tell that there is such a record.
+        unobtained=len(
+            {
+                gap.ref
+                for gap in gaps
+                if gap.at == "source" and (gap.referrer is None or gap.referrer in released)
+            }
+        ),
         studies=tuple(one.sentence.rpartition("held at ")[2] for one in images),
         differing=sum(1 for gap in gaps if gap.at == "destination"),
     )

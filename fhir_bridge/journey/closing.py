@@ -65,8 +65,6 @@ def close(pen: Pen, delivered: Delivered) -> Ended:
         manifest=delivered.manifest,
         gaps=gaps,
         images=images,
-        transactions=delivered.sent.requests,
-        documents=sum(1 for line in delivered.manifest.released if line.attachment),
         authored=tuple(sorted(delivered.authored.refs)),
     )
 
@@ -86,8 +84,6 @@ def close_unsent(pen: Pen, released: Released) -> Ended:
         manifest=manifest,
         gaps=released.gaps,
         images=(),
-        transactions=0,
-        documents=0,
     )
 
 

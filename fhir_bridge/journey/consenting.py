@@ -9,7 +9,6 @@ because a refusal filed in between has another id than the permit.
 from __future__ import annotations
 
 import base64
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -229,8 +228,3 @@ class _Resolver:
         else:
             return False
         return promised is None or hash_verdict(str(promised), raw) != "differs"
-
-
-def commitment(consent: Resource) -> str:
-    """Return what the log says of a Consent's content without telling it."""
-    return hashlib.sha256(consent.raw).hexdigest()

@@ -54,7 +54,7 @@ class Examined:
     labels: OwnLabels
     classified: Classified
     foreign_links: tuple[str, ...]
-    """Paths of references that lead to another server."""
+    """Paths of what belongs to the record and lies at another server."""
     about_another: bool
     """Its subject is not our patient."""
     status: str
@@ -104,6 +104,11 @@ class Examiner:
             status=status if isinstance(status, str) else "",
         )
 
+    def _is_part(self, element: str, url: str) -> bool:
+        """Tell whether a reference to another server names what we would have gathered here."""
+        type_ = url.partition("/_history/")[0].rstrip("/").rpartition("/")[0].rpartition("/")[2]
+        return self._closure.decision(element, type_) is Follow.FOLLOW
+
     def _edges(self, references: Sequence[Reference]) -> tuple[tuple[Edge, ...], tuple[str, ...]]:
         edges: list[Edge] = []
         foreign: list[str] = []
@@ -115,7 +120,7 @@ class Examiner:
                 type_ = where.ref.partition("/")[0]
                 follow = self._closure.decision(one.element, type_) is Follow.FOLLOW
                 edges.append(Edge(one.path, one.element, where.ref, follow))
-            elif isinstance(where, Foreign):
+            elif isinstance(where, Foreign) and self._is_part(one.element, where.url):
                 foreign.append(one.path)
         return tuple(edges), tuple(foreign)
 

@@ -72,7 +72,26 @@ def gather(parties: Parties, patient: Resource, kinds: Sequence[Kind]) -> Found:
     _inherit_kinds(found, kinds)
     _inherit_from_subject_matter(found, kinds)
     _add_provenance(parties.source, examine, found, pool)
+    _name_foreign_links(found)
     return found
+
+
+def _name_foreign_links(found: Found) -> None:
+    """What lies at another server is never asked for there: it is a gap, named by its place."""
+    for ref, one in found.examined.items():
+        if ref in found.excluded or ref in found.foreign:
+            continue
+        for path in one.foreign_links:
+            found.gaps.append(
+                Gap(
+                    ref=f"{ref}#{path}",
+                    reason="foreign-link",
+                    sentence="what it refers to lies at another server, which is not registered"
+                    " → ask that provider",
+                    at="source",
+                    referrer=ref,
+                )
+            )
 
 
 def _pool(parties: Parties, found: Found, kinds: Sequence[Kind]) -> dict[RecordRef, Resource]:
@@ -82,15 +101,14 @@ def _pool(parties: Parties, found: Found, kinds: Sequence[Kind]) -> dict[RecordR
     queries = [
         (search.type, search.params(patient.ref)) for search in parties.kinds.searches(kinds)
     ]
-    missing = list(queries)
+    missing = queries
     if provider.server.capabilities().everything:
         types = sorted({type_ for type_, _ in queries} | set(parties.closure.supporting_types))
         answer = provider.server.everything(patient.id, types)
         for resource in answer.resources:
             if resource.type in types:
                 pool[resource.ref] = resource
-        missing = [] if answer.shortfall else _short_of(provider, queries, pool)
-        missing = missing if not answer.shortfall else list(queries)
+        missing = list(queries) if answer.shortfall else _short_of(provider, queries, pool)
     for (type_, _), answer in zip(missing, _ask(provider, missing), strict=True):
         _refuse_unfiltered(answer, type_, patient, provider.server.base)
         pool.update((resource.ref, resource) for resource in answer.resources)

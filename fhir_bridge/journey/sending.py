@@ -100,7 +100,6 @@ def _deliver(
             pen.parties, copies.writes(looked.to_send, looked.if_match), before, stored.extend
         )
     except ConsentChanged:
-        pen.sign(Event.CONSENT_REVOKED, phase=str(announced.released.number))
         _sign_result(pen, announced, _gone(announced, copies, stored), MINOR)
         raise
     pen.parties.store.set_state(pen.requested.id, State.DELIVERED)
@@ -164,7 +163,8 @@ def _reconciled(pen: Pen, announced: Announced, evidence: _Evidence) -> Delivere
         manifest=manifest,
         gaps=tuple(gaps),
     )
-    _sign_result(pen, announced, released.manifest, OK if delivered.whole else MINOR)
+    arrived = Manifest(tuple(line for line in manifest.released if _arrived(line, looked)))
+    _sign_result(pen, announced, arrived, OK if delivered.whole else MINOR)
     parties.store.set_state(pen.requested.id, State.VERIFIED)
     counts = manifest.counts()
     parties.tell(
@@ -176,6 +176,13 @@ def _reconciled(pen: Pen, announced: Announced, evidence: _Evidence) -> Delivere
         )
     )
     return delivered
+
+
+def _arrived(line: Line, looked: Looked) -> bool:
+    """Tell whether our copy of a line is there; what was theirs before never left."""
+    if line.outcome in {Outcome.ABSENT, Outcome.THEIRS}:
+        return False
+    return line.destination not in looked.changed_there
 
 
 def _remember(pen: Pen, copies: Copies, looked: Looked, verified: Verified) -> None:
@@ -275,10 +282,11 @@ def _last_verified(pen: Pen, refs: Sequence[RecordRef]) -> Callable[[RecordRef, 
 
 
 def _sign_result(pen: Pen, announced: Announced, manifest: Manifest, outcome: OutcomeCode) -> None:
+    content = pen.content_of(manifest)
     pen.sign(
         Event.DISCLOSURE_RESULT,
-        phase=f"{announced.released.number}.{outcome}",
+        phase=f"{announced.released.number}.{outcome}.{content.root}",
         outcome=outcome,
         consent=announced.released.consent,
-        content=pen.content_of(manifest),
+        content=content,
     )

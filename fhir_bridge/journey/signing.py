@@ -15,7 +15,7 @@ from fhir_bridge.journey.consenting import Consented
 from fhir_bridge.journey.parties import Parties
 from fhir_bridge.ledger import ConsentSeen, Content, Event, NewEntry, event_id
 from fhir_bridge.manifest import Manifest, root, sealed_digest
-from fhir_bridge.records import digest
+from fhir_bridge.records import Json, digest
 from fhir_bridge.transfer import Requested
 
 OutcomeCode = Literal["0", "4", "8", "12"]
@@ -24,6 +24,9 @@ MINOR: OutcomeCode = "4"
 """Something is missing, and named."""
 SERIOUS: OutcomeCode = "8"
 """Refused."""
+
+_BROUGHT = "Consent/brought-by-the-operator"
+"""Names a Consent that the source does not hold: its own id could be anything."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,11 +116,16 @@ class Pen:
         return hashlib.sha256(repr(consent.seen).encode()).hexdigest()[:16]
 
     def _consents(self, consent: Consented) -> tuple[ConsentSeen, ...]:
-        return tuple(
-            ConsentSeen(
-                id=one.ref,
-                version=one.version or "-",
-                commitment=sealed_digest(self.key, digest(one.content())),
-            )
+        in_force = {state.ref for state in consent.standing.consents if state.counts}
+        seen = [
+            self._seen(one.ref, one.version or "-", one.content())
             for one in consent.consents
-        )
+            if one.ref in in_force
+        ]
+        if consent.brought is not None:
+            seen.append(self._seen(_BROUGHT, "-", consent.brought))
+        return tuple(seen)
+
+    def _seen(self, ref: str, version: str, content: Json) -> ConsentSeen:
+        commitment = sealed_digest(self.key, digest(content))
+        return ConsentSeen(id=ref, version=version, commitment=commitment)

@@ -17,8 +17,12 @@ import pytest
 
 from fhir_bridge import lossless
 from fhir_bridge.bridge import Report
+from fhir_bridge.clock import Clock
 from fhir_bridge.doors.report import exit_code
 from fhir_bridge.manifest import count
+from fhir_bridge.records import RecordRef
+from fhir_bridge.references import copy_id
+from fhir_bridge.store import Store
 from tests.journeys.world import World
 
 STORIES = ("amelia", "bruno", "celia")
@@ -153,3 +157,50 @@ def test_a_preview_shows_the_same_decisions_and_sends_nothing(tmp_path: Path, to
         decided = {line.ref: line.rule for line in report.lines}
         carried = {line.ref: line.rule for line in told.report.lines if not line.attachment}
         assert decided == carried
+
+
+def test_the_doctor_is_told_what_released_records_miss_and_nothing_of_the_others(
+    tmp_path: Path,
+) -> None:
+    with World(tmp_path, "celia") as world:
+        report = world.transfer()
+
+        released = {line.ref for line in report.lines if line.decision == "released"}
+        missing = [gap for gap in report.gaps if gap.referrer in released]
+        assert len(missing) == len(report.gaps) - 1
+        (task,) = [ref for ref in world.arrived() if ref.startswith("Task/")]
+        notes = [note["text"] for note in world.second.resources[task]["note"]]
+        assert [note for note in notes if "could not be obtained" in note] == [
+            f"{len(missing)} items that they refer to could not be obtained at the first provider."
+        ]
+
+
+def test_a_result_at_another_server_is_a_named_gap(tmp_path: Path) -> None:
+    with World(tmp_path, "amelia") as world:
+        ref = RecordRef("DiagnosticReport/amelia-chemistry")
+        chemistry = dict(world.first.resources[ref])
+        elsewhere = {"reference": "https://lab.example/fhir/Observation/17"}
+        world.first.load([{**chemistry, "result": [*chemistry["result"], elsewhere]}])
+
+        report = world.transfer()
+
+        place = f"{ref}#result[{len(chemistry['result'])}]"
+        assert [(gap.ref, gap.reason) for gap in report.gaps] == [(place, "foreign-link")]
+        assert report.state == "incomplete"
+
+
+def test_the_result_in_the_log_counts_what_arrived_and_not_what_was_meant(tmp_path: Path) -> None:
+    with World(tmp_path, "amelia") as world:
+        line = RecordRef("Observation/amelia-cea")
+        world.faults.refuse(f"Observation/{copy_id('https://first.example/fhir', line)}")
+
+        report = world.transfer()
+
+        with Store.open(world.settings.store, clock=Clock(), log_origin="test.example") as store:
+            content = {str(entry.type): entry.content for entry in store.entries()}
+        intent, result = content["disclosure.intent"], content["disclosure.result"]
+        assert intent is not None
+        assert result is not None
+        absent = sum(1 for one in report.lines if one.outcome == "absent")
+        assert absent > 0
+        assert result.count == intent.count - absent

@@ -28,7 +28,7 @@ from fhir_bridge.records import RecordRef, digest
 from fhir_bridge.sandbox import DropAfter, DropBefore, Faults, Profile, Sandbox
 from fhir_bridge.settings import Organisation, ServerSettings, Settings
 from fhir_bridge.store import Store, TransferRow
-from fhir_bridge.transfer import Order
+from fhir_bridge.transfer import Order, Party
 
 NOW = datetime(2026, 11, 25, 9, 0, tzinfo=UTC)
 FIRST, SECOND = "first", "second"
@@ -162,7 +162,7 @@ class World:
             },
         )
 
-    def _server(self, name: str, sandbox: Sandbox, party: stories.StoryParty) -> ServerSettings:
+    def _server(self, name: str, sandbox: Sandbox, party: Party) -> ServerSettings:
         return ServerSettings(
             name=name,
             base=sandbox.base,

@@ -27,10 +27,10 @@ def test_a_listed_event_keeps_its_listed_members_and_loses_the_others() -> None:
     stream = io.StringIO()
     allow = configure(stream)
 
-    structlog.get_logger().info(Log.STEP_DONE, transfer="0197-a", count=3, patient=CANARY)
+    structlog.get_logger().info(Log.COMMAND_ENDED, transfer="0197-a", count=3, patient=CANARY)
 
     written = json.loads(stream.getvalue())
-    assert written["event"] == "step.done"
+    assert written["event"] == "command.ended"
     assert written["transfer"] == "0197-a"
     assert written["count"] == 3
     assert "patient" not in written
@@ -40,7 +40,7 @@ def test_a_listed_event_keeps_its_listed_members_and_loses_the_others() -> None:
 @given(st.sampled_from(sorted(MEMBERS)), st.text())
 def test_a_value_that_is_not_a_short_code_does_not_get_through(member: str, value: str) -> None:
     allow = AllowList()
-    event = allow(None, "info", {"event": Log.STEP_DONE, member: f"{CANARY}{value}"})
+    event = allow(None, "info", {"event": Log.COMMAND_ENDED, member: f"{CANARY}{value}"})
 
     assert member not in event
     assert allow.dropped == 1
