@@ -204,3 +204,22 @@ def test_the_result_in_the_log_counts_what_arrived_and_not_what_was_meant(tmp_pa
         absent = sum(1 for one in report.lines if one.outcome == "absent")
         assert absent > 0
         assert result.count == intent.count - absent
+
+
+def test_a_record_that_no_machine_can_decide_about_is_held_and_does_not_travel(
+    tmp_path: Path,
+) -> None:
+    with World(tmp_path, "amelia") as world:
+        ref = RecordRef("Observation/amelia-cea")
+        label = {"system": "https://first.example/labels", "code": "of-the-house"}
+        record = dict(world.first.resources[ref])
+        security = [*record["meta"]["security"], label]
+        world.first.load([{**record, "meta": {"security": security}}])
+
+        report = world.transfer()
+
+        line = next(line for line in report.lines if line.ref == ref)
+        assert line.decision == "held"
+        assert report.state == "held"
+        there = f"Observation/{copy_id('https://first.example/fhir', ref)}"
+        assert there not in world.second.resources

@@ -22,6 +22,7 @@ def test_a_record_of_our_patient_is_ours_however_it_is_written(reference: str) -
     [
         "Patient/celia-namesake",
         "Patient/cel",
+        "Patient/delia",
         "https://other.example/fhir/Patient/celia",
         "https://first.example/other/Patient/celia",
     ],
