@@ -46,6 +46,7 @@ _Word = Annotated[str, _matching(r"[!-~]{1,255}")]
 _Line = Annotated[str, _matching(r"[^\x00-\x1f\x7f]{1,400}")]
 _Hash = Annotated[str, _matching(r"[A-Za-z0-9+/]{43}=")]
 _Hex = Annotated[str, _matching(r"[0-9a-f]{64}")]
+_Note = Annotated[str, _matching(r"[^\x00-\x09\x0b-\x1f\x7f]{1,8192}")]
 _Time = Annotated[
     str, _matching(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{3}Z")
 ]
@@ -55,6 +56,14 @@ class Event(StrEnum):
     """What happened."""
 
     LOG_OPENED = "log.opened"
+    LOG_HEARTBEAT = "log.heartbeat"
+    LOG_CLOSED = "log.closed"
+    KEY_ROTATED = "key.rotated"
+    WITNESS_COSIGNED = "witness.cosigned"
+    CONFIG_CHANGED = "config.changed"
+    ACCESS_VIEWED = "access.viewed"
+    EXPORT_MADE = "export.made"
+    RECEIPT_ISSUED = "receipt.issued"
     INTEGRITY_ALARM = "integrity.alarm"
     TRANSFER_REQUESTED = "transfer.requested"
     CONSENT_VERIFIED = "consent.verified"
@@ -147,6 +156,12 @@ class Entry(
     subject: Annotated[str, _matching(r"hmac-sha256:[0-9a-f]{64}")] | None = None
     """The patient, under a key of his own that can be erased, other in each transfer."""
     trace: Annotated[str, _matching(r"[0-9a-f]{32}")] | None = None
+    entries: _Count | None = None
+    """How many entries the transfer has, this one included; where it is closed."""
+    vkey: _Word | None = None
+    """A key of the log from here on, as a C2SP verifier key; where one begins."""
+    checkpoint: _Note | None = None
+    """A signed note of another log: the former year's last, or a peer's."""
     body: Body | None = None
 
 
@@ -185,6 +200,9 @@ class NewEntry:
     content: Content | None = None
     subject: str | None = None
     trace: str | None = None
+    entries: int | None = None
+    vkey: str | None = None
+    checkpoint: str | None = None
     statement: Mapping[str, Any] | None = None
     """What a person said (``by``, ``reason``, ``refs``): committed to, kept sealed, erasable."""
 
@@ -218,6 +236,9 @@ class NewEntry:
             "content": msgspec.to_builtins(self.content),
             "subject": self.subject,
             "trace": self.trace,
+            "entries": self.entries,
+            "vkey": self.vkey,
+            "checkpoint": self.checkpoint,
             "body": msgspec.to_builtins(body),
         }
         try:
