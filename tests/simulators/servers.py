@@ -14,7 +14,12 @@ from typing import NoReturn
 
 import pytest
 
-_VARIABLES = ("FHIR_BRIDGE_HAPI", "FHIR_BRIDGE_SEKMET", "FHIR_BRIDGE_VALIDATOR_DIR")
+_VARIABLES = (
+    "FHIR_BRIDGE_HAPI",
+    "FHIR_BRIDGE_SEKMET",
+    "FHIR_BRIDGE_VALIDATOR_DIR",
+    "FHIR_BRIDGE_POSTGRES",
+)
 
 ABSENT = f"`bash .ci/run` starts them and sets {', '.join(_VARIABLES)}"
 
@@ -30,6 +35,11 @@ def hapi_bases() -> tuple[str, str]:
 def sekmet_base() -> str:
     """The address of a SEKMET server."""
     return os.environ.get("FHIR_BRIDGE_SEKMET") or leave_out()
+
+
+def postgres_url() -> str:
+    """The URL of a PostgreSQL server, with a role that may create databases."""
+    return os.environ.get("FHIR_BRIDGE_POSTGRES") or leave_out()
 
 
 def validator_folder() -> Path:
