@@ -145,9 +145,14 @@ class Log(Part):
 
     def checkpoint(self) -> Checkpoint:
         """Return the last checkpoint, its signature verified."""
+        return self._open(self.note())
+
+    def note(self) -> str:
+        """Return the last checkpoint as a signed note, its signature verified."""
         with self._database.reading() as connection:
             note = growth.read_head(connection).note
-        return self._open(note)
+        self._open(note)
+        return str(note)
 
     def statement(self, idx: int) -> Any:
         """Return what a person said in an entry; None when it was erased or nothing was said."""

@@ -29,6 +29,7 @@ from fhir_bridge.store.leases import Leases
 from fhir_bridge.store.log import Log
 from fhir_bridge.store.manifests import Manifests
 from fhir_bridge.store.pairings import Pairings
+from fhir_bridge.store.published import Published
 from fhir_bridge.store.rulings import Rulings
 from fhir_bridge.store.seal import KEY_BYTES, Seal
 from fhir_bridge.store.transfers import Transfers
@@ -36,7 +37,7 @@ from fhir_bridge.store.transfers import Transfers
 _OPENING_SECONDS_MAX = 60.0
 
 
-class Store(Transfers, Manifests, Rulings, Pairings, Leases):
+class Store(Transfers, Manifests, Rulings, Pairings, Leases, Published):
     """The bridge's own memory; safe for several threads and several processes."""
 
     @classmethod

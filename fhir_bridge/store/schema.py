@@ -55,6 +55,15 @@ checkpoint = Table(
     sqlite_strict=True,
 )
 
+cosignature = Table(
+    "audit_cosignature",
+    metadata,
+    Column("log", Text, primary_key=True),
+    Column("size", Count, primary_key=True, autoincrement=False),
+    Column("line", Text, primary_key=True),
+    sqlite_strict=True,
+)
+
 head = Table(
     "audit_head",
     metadata,
