@@ -205,6 +205,15 @@ class NewEntry:
     checkpoint: str | None = None
     statement: Mapping[str, Any] | None = None
     """What a person said (``by``, ``reason``, ``refs``): committed to, kept sealed, erasable."""
+    audit_event: bytes | None = None
+    """
+    The act as a FHIR AuditEvent: exactly these bytes are committed to, kept
+    sealed, erasable. Never together with `statement`.
+    """
+
+    def __post_init__(self) -> None:
+        """Refuse two bodies: an entry commits to one."""
+        assert self.statement is None or self.audit_event is None, "an entry has one body"
 
     def at(self, place: Place, body: Body | None) -> Entry:
         """

@@ -16,7 +16,7 @@ import os
 import uuid
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from sqlalchemy import Connection, Row, insert, select
 
@@ -156,10 +156,20 @@ class Log(Part):
 
     def statement(self, idx: int) -> Any:
         """Return what a person said in an entry; None when it was erased or nothing was said."""
+        said = self.body(idx)
+        return None if said is None else lossless.decode(said)
+
+    def body(self, idx: int) -> bytes | None:
+        """
+        Return the bytes that an entry commits to; None when erased, or when it has none.
+
+        Raises:
+            Tampered: They do not open.
+        """
         rows = select(schema.body.c.body).where(schema.body.c.idx == idx)
         with self._database.reading() as connection:
             sealed = connection.execute(rows).scalar_one_or_none()
-        return None if sealed is None else lossless.decode(self._seal.open(f"body/{idx}", sealed))
+        return None if sealed is None else self._seal.open(f"body/{idx}", sealed)
 
     def verify(self) -> Verified:
         """
@@ -264,16 +274,25 @@ class Log(Part):
 
     def _drafted(self, new: NewEntry, event_id: str, place: Place) -> growth.Drafted:
         salt, sealed, commitment = b"", None, None
-        if new.statement is not None:
-            said = lossless.canonical(dict(new.statement))
+        if (opened := _body(new)) is not None:
+            content, type_ = opened
             salt = os.urandom(_SALT_BYTES)
-            digest = base64.b64encode(hashlib.sha256(salt + said).digest()).decode()
-            commitment = Body(alg="sha256-salted", digest=digest, type="Statement")
-            sealed = self._seal.close(f"body/{place.idx}", said)
+            digest = base64.b64encode(hashlib.sha256(salt + content).digest()).decode()
+            commitment = Body(alg="sha256-salted", digest=digest, type=type_)
+            sealed = self._seal.close(f"body/{place.idx}", content)
         entry = new.at(place, commitment)
         leaf = encode_entry(entry)
         assert decode_entry(leaf) == entry, "what is written must be what can be read"
         return growth.Drafted(entry=entry, event_id=event_id, leaf=leaf, salt=salt, body=sealed)
+
+
+def _body(new: NewEntry) -> tuple[bytes, Literal["AuditEvent", "Statement"]] | None:
+    """Return the bytes that an entry commits to, and what they are."""
+    if new.audit_event is not None:
+        return new.audit_event, "AuditEvent"
+    if new.statement is not None:
+        return lossless.canonical(dict(new.statement)), "Statement"
+    return None
 
 
 def _named(entry: Entry) -> tuple[Any, ...]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import sqlite3
 import threading
 from collections.abc import Iterator
@@ -204,6 +206,32 @@ def test_who_appends_second_waits_while_the_first_reads_the_head_it_will_extend(
     assert first.first == 1
     assert [entry.type for entry in store.entries(TRANSFER)] == [INTENT.type, RESULT.type]
     assert store.verify().entries == 3
+
+
+def test_exactly_the_bytes_of_an_audit_event_are_committed_to(store: Store) -> None:
+    stored = b'{"resourceType":"AuditEvent","recorded":"2026-11-22T06:00:00.000Z","n":1.10}'
+    new = NewEntry(
+        type=Event.DISCLOSURE_INTENT, actor="cli:ada", transfer=TRANSFER, audit_event=stored
+    )
+
+    (entry,) = store.append(new, event_id=number(1)).entries
+
+    assert entry.body is not None
+    assert entry.body.type == "AuditEvent"
+    assert store.body(entry.idx) == stored
+    ((idx, salt, body),) = store.opened(store.log, 0, 9)
+    assert (idx, body) == (entry.idx, stored)
+    assert len(salt) == 32
+    digest = base64.b64encode(hashlib.sha256(salt + stored).digest()).decode()
+    assert entry.body.digest == digest
+    assert store.verify().statements == 1
+
+
+def test_an_entry_commits_to_one_body() -> None:
+    with pytest.raises(AssertionError, match="one body"):
+        NewEntry(
+            type=Event.RECORD_RELEASED, actor="cli:ada", statement={"by": "Ada"}, audit_event=b"{}"
+        )
 
 
 def altered(store: Store, *statements: str) -> None:
