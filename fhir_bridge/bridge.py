@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Callable, Iterable, Sequence
+from copy import copy
 from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Self
@@ -33,7 +34,7 @@ from fhir_bridge.journey.ordering import Settled
 from fhir_bridge.kinds import KindBook
 from fhir_bridge.ledger import Event, NewEntry, event_id
 from fhir_bridge.manifest import Decision, Gap
-from fhir_bridge.providers import Providers
+from fhir_bridge.providers import Providers, Servers
 from fhir_bridge.records import Json, RecordRef
 from fhir_bridge.references import ClosurePolicy
 from fhir_bridge.sensitivity import SensitivityBook
@@ -92,7 +93,9 @@ class Bridge:
         self._actor = actor
         self._tell = tell
         self._clock = clock
-        self._providers = Providers(settings, clock)
+        self._servers = Servers(settings, store)
+        self._providers = Providers(self._servers, clock)
+        self._trace: str | None = None
 
     @classmethod
     def open(
@@ -127,6 +130,18 @@ class Bridge:
         """Close servers and store."""
         self._providers.close()
         self._store.close()
+
+    def acting(self, actor: str, *, trace: str | None = None) -> Self:
+        """
+        Return this bridge for another caller: the same store, the same connections.
+
+        Args:
+            actor: Who asks, as the log names actors.
+            trace: The caller's trace, 32 hexadecimal digits, for the log.
+        """
+        other = copy(self)
+        other._actor, other._trace = actor, trace  # noqa: SLF001 - it is one of us
+        return other
 
     def transfer(self, order: Order, *, preview: bool = False, new: bool = False) -> Report:
         """
@@ -298,7 +313,7 @@ class Bridge:
 
     def _organisation(self, server: str, identifier: str | None) -> str:
         """Name an organisation as the operator does; by its identifier or server otherwise."""
-        known = self._settings.server(server).organisations
+        known = self._servers.server(server).organisations
         for one in known:
             if identifier in {None, one.identifier} and one.name:
                 return one.name
@@ -337,6 +352,7 @@ class Bridge:
                 source=row.source,
                 destination=row.destination,
                 statement=statement,
+                trace=self._trace,
             ),
             event_id=event_id(transfer, str(type_), row.attempt, phase),
         )
@@ -358,6 +374,7 @@ class Bridge:
             ),
             actor=self._actor,
             tell=self._tell,
+            trace=self._trace,
         )
 
 

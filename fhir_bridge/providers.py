@@ -3,27 +3,60 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
+from typing import Protocol
 from urllib.parse import urlsplit
+
+import msgspec
 
 from fhir_bridge.clock import Clock
 from fhir_bridge.fhir_server import FhirServer
 from fhir_bridge.journey import Provider
 from fhir_bridge.journey.ordering import public_sandboxes
-from fhir_bridge.settings import ServerSettings, Settings, environment
+from fhir_bridge.settings import ServerSettings, Settings, environment, read_server
+from fhir_bridge.store import ServerRow
 from fhir_bridge.tokens import Basic, Bearer, Credential, NoCredential
 from fhir_bridge.transfer import Party
 from fhir_bridge.wire import Side, Wire
 
 
+class Registered(Protocol):
+    """Where servers lie that were registered while the bridge ran."""
+
+    def registered_server(self, alias: str) -> ServerRow | None:
+        """Return one; None when there is none."""
+
+
+class Servers:
+    """What is known of each server: the settings are asked first, then the store."""
+
+    def __init__(self, settings: Settings, registered: Registered) -> None:
+        """Ask nothing yet."""
+        self._settings = settings
+        self._registered = registered
+
+    def server(self, name: str) -> ServerSettings:
+        """
+        Return the server that an alias or a base URL names.
+
+        Raises:
+            SettingsError: No such alias, or not a URL.
+        """
+        if name not in self._settings.servers and "://" not in name:
+            row = self._registered.registered_server(name)
+            if row is not None:
+                return read_server(name, msgspec.json.decode(row.described), secret=row.secret)
+        return self._settings.server(name)
+
+
 class Providers:
     """The servers that were named so far; each is opened once and its connections are kept."""
 
-    def __init__(self, settings: Settings, clock: Clock) -> None:
+    def __init__(self, servers: Servers, clock: Clock) -> None:
         """Open nothing yet."""
-        self._settings = settings
+        self._servers = servers
         self._clock = clock
         self._open = ExitStack()
-        self._known: dict[tuple[str, Side], Provider] = {}
+        self._known: dict[tuple[str, Side], tuple[ServerSettings, Provider]] = {}
 
     def close(self) -> None:
         """Close every connection."""
@@ -40,12 +73,14 @@ class Providers:
         Raises:
             SettingsError: No such alias, not a URL, or its secret is missing.
         """
-        if (name, side) not in self._known:
-            self._known[name, side] = self._opened(name, side)
-        return self._known[name, side]
+        said = self._servers.server(name)
+        opened_for, provider = self._known.get((name, side), (None, None))
+        if provider is None or opened_for != said:  # registered anew: another address or secret
+            provider = self._opened(said, side)
+            self._known[name, side] = said, provider
+        return provider
 
-    def _opened(self, name: str, side: Side) -> Provider:
-        server = self._settings.server(name)
+    def _opened(self, server: ServerSettings, side: Side) -> Provider:
         wire = Wire(
             server.base,
             side=side,

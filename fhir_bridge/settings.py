@@ -56,6 +56,8 @@ class Secret:
 
     env: str | None = None
     file: Path | None = None
+    value: str | None = field(default=None, repr=False)
+    """Of a server registered through the API, which the store keeps sealed."""
 
     def read(self, environ: Mapping[str, str]) -> str:
         """
@@ -64,6 +66,8 @@ class Secret:
         Raises:
             SettingsError: The variable is not set or the file cannot be read.
         """
+        if self.value is not None:
+            return self.value
         if self.env is not None:
             if not (value := environ.get(self.env)):
                 raise SettingsError(f"environment variable {self.env} is not set")
@@ -120,6 +124,8 @@ class Settings:
     sensitivity_answers: Mapping[str, bool] = field(default_factory=dict[str, bool])
     part2_programs: frozenset[str] = frozenset()
     """Organisation identifiers (``system|value``) of 42 CFR Part 2 programs."""
+    api: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    """The table ``api`` as it was written; its door reads it."""
 
     def server(self, name: str) -> ServerSettings:
         """
@@ -179,18 +185,19 @@ def load(path: Path | None, *, store: Path | None, environ: Mapping[str, str]) -
             raise SettingsError(f"the settings file {found} cannot be read") from error
         except tomllib.TOMLDecodeError as error:
             raise SettingsError(f"{found} is not TOML: {error}") from error
-    _refuse_unknown(tree, {"store", "log", "consent", "sensitivity", "servers"}, "")
+    _refuse_unknown(tree, {"store", "log", "consent", "sensitivity", "servers", "api"}, "")
     consent = _table(tree, "consent")
     _refuse_unknown(consent, {"policies", "waive_paper", "part2_programs"}, "consent.")
     named = store or (Path(str(tree["store"])).expanduser() if "store" in tree else None)
     return Settings(
         store=named or default_store(environ),
         log_origin=str(_table(tree, "log").get("origin", LOG_ORIGIN)),
-        servers={name: _server(name, value) for name, value in _table(tree, "servers").items()},
+        servers={name: read_server(name, value) for name, value in _table(tree, "servers").items()},
         accepted_policies=frozenset(map(str, consent.get("policies", []))),
         waive_paper=bool(consent.get("waive_paper", False)),
         sensitivity_answers={k: bool(v) for k, v in _table(tree, "sensitivity").items()},
         part2_programs=frozenset(map(str, consent.get("part2_programs", []))),
+        api=_table(tree, "api"),
     )
 
 
@@ -217,7 +224,18 @@ def _find(path: Path | None, environ: Mapping[str, str]) -> Path | None:
     return None
 
 
-def _server(name: str, value: Any) -> ServerSettings:
+def read_server(name: str, value: Any, *, secret: str | None = None) -> ServerSettings:
+    """
+    Read what is said of one server.
+
+    Args:
+        name: Its alias.
+        value: A table of the settings, or the same as JSON.
+        secret: Its secret when it stands in the store; the table then names none.
+
+    Raises:
+        SettingsError: Something is missing or wrong; the message names the member.
+    """
     where = f"servers.{name}"
     if not isinstance(value, dict):
         raise SettingsError(f"{where} must be a table")
@@ -234,7 +252,7 @@ def _server(name: str, value: Any) -> ServerSettings:
         timezone=_timezone(where, value.get("timezone")),
         insecure=bool(value.get("insecure", False)),
         allow_treatment=bool(value.get("allow_treatment", False)),
-        credential=_credential(where, value.get("credential", {})),
+        credential=_credential(where, value.get("credential", {}), secret),
     )
 
 
@@ -250,7 +268,7 @@ def _organisation(where: str, entry: Any) -> Organisation:
     )
 
 
-def _credential(where: str, entry: Any) -> CredentialSettings:
+def _credential(where: str, entry: Any, kept: str | None) -> CredentialSettings:
     if not isinstance(entry, dict):
         raise SettingsError(f"{where}.credential must be a table")
     _refuse_unknown(entry, {"kind", "user", "secret_env", "secret_file"}, f"{where}.credential.")
@@ -262,8 +280,9 @@ def _credential(where: str, entry: Any) -> CredentialSettings:
     secret = Secret(
         env=entry.get("secret_env"),
         file=Path(entry["secret_file"]).expanduser() if "secret_file" in entry else None,
+        value=kept,
     )
-    if (secret.env is None) == (secret.file is None):
+    if [secret.env, secret.file, secret.value].count(None) != 2:  # noqa: PLR2004
         raise SettingsError(f"{where}.credential needs one of secret_env and secret_file")
     return CredentialSettings(kind=kind, user=str(entry.get("user", "")), secret=secret)
 

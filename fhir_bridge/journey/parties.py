@@ -78,6 +78,8 @@ class Parties:
     """Who asked: ``cli:<account>`` or ``key:<id>``."""
     tell: Callable[[Progress], None]
     """Called after each step, for someone who watches."""
+    trace: str | None = None
+    """The trace of who asked, 32 hexadecimal digits: ties the log to theirs."""
 
     @property
     def same_base(self) -> bool:

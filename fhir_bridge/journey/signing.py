@@ -79,10 +79,10 @@ class Pen:
         Raises:
             StoreUnavailable: Not written; nothing may leave.
         """
-        order, requested = self.requested.order, self.requested
+        order, requested, parties = self.requested.order, self.requested, self.parties
         entry = NewEntry(
             type=type_,
-            actor=self.parties.actor,
+            actor=parties.actor,
             transfer=requested.id,
             outcome=outcome,
             step=str(type_).replace("_", "-"),
@@ -91,16 +91,16 @@ class Pen:
             purpose=order.purpose,
             custodian=requested.custodian.identifier,
             recipient=requested.recipient.identifier,
-            source=self.parties.source.name,
-            destination=self.parties.destination.name,
+            source=parties.source.name,
+            destination=parties.destination.name,
             consent=self._consents(consent) if consent else (),
             content=content,
             subject=self.subject,
             statement=statement,
+            trace=parties.trace,
         )
-        return self.parties.store.append(
-            entry, event_id=event_id(requested.id, str(type_), requested.attempt, phase)
-        ).first
+        id_ = event_id(requested.id, str(type_), requested.attempt, phase)
+        return parties.store.append(entry, event_id=id_).first
 
     def content_of(self, manifest: Manifest) -> Content:
         """Describe the released lines of a manifest."""

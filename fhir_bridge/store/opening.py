@@ -23,6 +23,7 @@ from fhir_bridge.clock import Clock
 from fhir_bridge.errors import AlteredLog, SettingsError
 from fhir_bridge.ledger import Signer
 from fhir_bridge.store import schema
+from fhir_bridge.store.api_keys import ApiKeys
 from fhir_bridge.store.database import VERSION, Database, Opened
 from fhir_bridge.store.folder import Folder
 from fhir_bridge.store.leases import Leases
@@ -32,12 +33,14 @@ from fhir_bridge.store.pairings import Pairings
 from fhir_bridge.store.published import Published
 from fhir_bridge.store.rulings import Rulings
 from fhir_bridge.store.seal import KEY_BYTES, Seal
+from fhir_bridge.store.servers import Servers
 from fhir_bridge.store.transfers import Transfers
+from fhir_bridge.store.triggers import Triggers
 
 _OPENING_SECONDS_MAX = 60.0
 
 
-class Store(Transfers, Manifests, Rulings, Pairings, Leases, Published):
+class Store(Transfers, Manifests, Rulings, Pairings, Leases, Published, ApiKeys, Servers, Triggers):
     """The bridge's own memory; safe for several threads and several processes."""
 
     @classmethod

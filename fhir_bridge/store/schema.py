@@ -163,3 +163,38 @@ pairing = Table(
     Column("etag", Text),
     sqlite_strict=True,
 )
+
+api_key = Table(
+    "api_key",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("tenant", Text, nullable=False),
+    Column("roles", Text, nullable=False),
+    Column("label", Text, nullable=False),
+    Column("created", Text, nullable=False),
+    Column("expires", Text, nullable=False),
+    Column("revoked", Text),
+    Column("digest", LargeBinary, nullable=False),
+    sqlite_strict=True,
+)
+
+server = Table(
+    "server",
+    metadata,
+    Column("alias", Text, primary_key=True),
+    Column("described", Text, nullable=False),
+    Column("secret", LargeBinary),
+    Column("updated", Text, nullable=False),
+    sqlite_strict=True,
+)
+
+trigger = Table(
+    "api_trigger",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("asked", Text, nullable=False),
+    Column("transfer", Text, nullable=False, unique=True),
+    Column("done", Integer, nullable=False),
+    Column("at", Text, nullable=False),
+    sqlite_strict=True,
+)

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from fhir_bridge.errors import SettingsError
-from fhir_bridge.settings import Settings, load, organisation
+from fhir_bridge.settings import Settings, load, organisation, read_server
 
 GOOD = """
 store = "~/bridge"
@@ -143,3 +143,18 @@ def test_a_bare_url_is_a_server_for_trying_out(tmp_path: Path) -> None:
 def test_an_organisation_is_written_system_bar_value(text: str) -> None:
     with pytest.raises(SettingsError, match="SYSTEM"):
         organisation(text)
+
+
+def test_a_server_of_the_store_has_its_secret_from_there_alone() -> None:
+    table = {"base": "https://lab.example/fhir", "credential": {"kind": "bearer"}}
+
+    secret = read_server("lab", table, secret="kept").credential.secret
+
+    assert secret is not None
+    assert secret.read({}) == "kept"
+    assert "kept" not in repr(secret)
+    with pytest.raises(SettingsError, match="needs one of"):
+        read_server("lab", table)
+    named = {**table, "credential": {"kind": "bearer", "secret_file": "/etc/secret"}}
+    with pytest.raises(SettingsError, match="needs one of"):
+        read_server("lab", named, secret="kept")
