@@ -13,6 +13,7 @@ import re
 from urllib.parse import SplitResult, unquote, urljoin, urlsplit
 
 from fhir_bridge.errors import ForeignLink, SettingsError
+from fhir_bridge.settings.addresses import is_loopback
 
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 _FORBIDDEN = re.compile(r"[\x00-\x20\x7f\\]")
@@ -50,16 +51,6 @@ def normalised_base(base: str, *, insecure: bool = False, with_credential: bool 
     port = parts.port
     where = name if port in {None, _DEFAULT_PORTS[parts.scheme]} else f"{name}:{port}"
     return f"{parts.scheme}://{where}{parts.path.rstrip('/')}"
-
-
-def is_loopback(host: str) -> bool:
-    """Return whether a host is this machine."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def follow(base: str, link: str) -> str:

@@ -90,8 +90,15 @@ def test_a_secret_may_stand_in_a_file_of_its_own(tmp_path: Path) -> None:
         ("[servers.a]\nbase='https://a.example'\ntimezone='Mars/One'", "not a time zone"),
         ("[servers.a]\nbase='https://a.example'\norganisations=[{name='x'}]", "identifier"),
         ("[servers.a]\nbase='https://a.example'\ncredential=1", "must be a table"),
-        ("[servers.a]\nbase='https://a.example'\ncredential={kind='x'}", "none, basic or bearer"),
-        ("[servers.a]\nbase='https://a.example'\ncredential={kind='basic'}", "one of secret_env"),
+        (
+            "[servers.a]\nbase='https://a.example'\ncredential={kind='x'}",
+            "one of none, basic, bearer",
+        ),
+        (
+            "[servers.a]\nbase='https://a.example'\ncredential={kind='basic', user='u'}",
+            "one of secret_env",
+        ),
+        ("[servers.a]\nbase='https://a.example'\ncredential={kind='basic'}", "needs user"),
         ("[consent]\nbogus = 1", "unknown setting consent.bogus"),
         ("= 1", "is not TOML"),
     ],

@@ -20,6 +20,24 @@ from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from fhir_bridge.errors import SettingsError
+from fhir_bridge.settings.addresses import is_loopback
+from fhir_bridge.settings.credentials import CredentialSettings, Secret, credential
+from fhir_bridge.settings.tables import refuse_unknown, table
+
+__all__ = [
+    "LOG_ORIGIN",
+    "CredentialSettings",
+    "Organisation",
+    "Secret",
+    "ServerSettings",
+    "Settings",
+    "bare",
+    "default_store",
+    "environment",
+    "load",
+    "organisation",
+    "read_server",
+]
 
 LOG_ORIGIN = "fhir-bridge.localhost"
 
@@ -32,7 +50,6 @@ _SERVER_KEYS = {
     "allow_treatment",
     "credential",
 }
-_LOOPBACK = {"127.0.0.1", "::1", "localhost"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,44 +65,6 @@ class Organisation:
     def identifier(self) -> str:
         """Return the identifier as ``system|value``."""
         return f"{self.system}|{self.value}"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Secret:
-    """Where a secret is to be found; it is read when it is needed."""
-
-    env: str | None = None
-    file: Path | None = None
-    value: str | None = field(default=None, repr=False)
-    """Of a server registered through the API, which the store keeps sealed."""
-
-    def read(self, environ: Mapping[str, str]) -> str:
-        """
-        Return the secret.
-
-        Raises:
-            SettingsError: The variable is not set or the file cannot be read.
-        """
-        if self.value is not None:
-            return self.value
-        if self.env is not None:
-            if not (value := environ.get(self.env)):
-                raise SettingsError(f"environment variable {self.env} is not set")
-            return value
-        assert self.file is not None
-        try:
-            return self.file.read_text(encoding="utf-8").strip()
-        except OSError as error:
-            raise SettingsError(f"the secret file {self.file} cannot be read") from error
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CredentialSettings:
-    """How the bridge signs in at a server: ``none``, ``basic`` or ``bearer``."""
-
-    kind: str = "none"
-    user: str = ""
-    secret: Secret | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,7 +87,7 @@ class ServerSettings:
     @property
     def loopback(self) -> bool:
         """Return whether the server is on this machine."""
-        return urlsplit(self.base).hostname in _LOOPBACK
+        return is_loopback(urlsplit(self.base).hostname)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -185,19 +164,19 @@ def load(path: Path | None, *, store: Path | None, environ: Mapping[str, str]) -
             raise SettingsError(f"the settings file {found} cannot be read") from error
         except tomllib.TOMLDecodeError as error:
             raise SettingsError(f"{found} is not TOML: {error}") from error
-    _refuse_unknown(tree, {"store", "log", "consent", "sensitivity", "servers", "api"}, "")
-    consent = _table(tree, "consent")
-    _refuse_unknown(consent, {"policies", "waive_paper", "part2_programs"}, "consent.")
+    refuse_unknown(tree, {"store", "log", "consent", "sensitivity", "servers", "api"}, "")
+    consent = table(tree, "consent")
+    refuse_unknown(consent, {"policies", "waive_paper", "part2_programs"}, "consent.")
     named = store or (Path(str(tree["store"])).expanduser() if "store" in tree else None)
     return Settings(
         store=named or default_store(environ),
-        log_origin=str(_table(tree, "log").get("origin", LOG_ORIGIN)),
-        servers={name: read_server(name, value) for name, value in _table(tree, "servers").items()},
+        log_origin=str(table(tree, "log").get("origin", LOG_ORIGIN)),
+        servers={name: read_server(name, value) for name, value in table(tree, "servers").items()},
         accepted_policies=frozenset(map(str, consent.get("policies", []))),
         waive_paper=bool(consent.get("waive_paper", False)),
-        sensitivity_answers={k: bool(v) for k, v in _table(tree, "sensitivity").items()},
+        sensitivity_answers={k: bool(v) for k, v in table(tree, "sensitivity").items()},
         part2_programs=frozenset(map(str, consent.get("part2_programs", []))),
-        api=_table(tree, "api"),
+        api=table(tree, "api"),
     )
 
 
@@ -239,7 +218,7 @@ def read_server(name: str, value: Any, *, secret: str | None = None) -> ServerSe
     where = f"servers.{name}"
     if not isinstance(value, dict):
         raise SettingsError(f"{where} must be a table")
-    _refuse_unknown(value, _SERVER_KEYS, f"{where}.")
+    refuse_unknown(value, _SERVER_KEYS, f"{where}.")
     base = str(value.get("base", "")).rstrip("/")
     _address(base)
     return ServerSettings(
@@ -252,7 +231,7 @@ def read_server(name: str, value: Any, *, secret: str | None = None) -> ServerSe
         timezone=_timezone(where, value.get("timezone")),
         insecure=bool(value.get("insecure", False)),
         allow_treatment=bool(value.get("allow_treatment", False)),
-        credential=_credential(where, value.get("credential", {}), secret),
+        credential=credential(f"{where}.credential", value.get("credential", {}), kept=secret),
     )
 
 
@@ -266,25 +245,6 @@ def _organisation(where: str, entry: Any) -> Organisation:
         name=str(entry.get("name", "")),
         address=str(entry.get("address", "")),
     )
-
-
-def _credential(where: str, entry: Any, kept: str | None) -> CredentialSettings:
-    if not isinstance(entry, dict):
-        raise SettingsError(f"{where}.credential must be a table")
-    _refuse_unknown(entry, {"kind", "user", "secret_env", "secret_file"}, f"{where}.credential.")
-    kind = str(entry.get("kind", "none"))
-    if kind not in {"none", "basic", "bearer"}:
-        raise SettingsError(f"{where}.credential.kind is none, basic or bearer")
-    if kind == "none":
-        return CredentialSettings()
-    secret = Secret(
-        env=entry.get("secret_env"),
-        file=Path(entry["secret_file"]).expanduser() if "secret_file" in entry else None,
-        value=kept,
-    )
-    if [secret.env, secret.file, secret.value].count(None) != 2:  # noqa: PLR2004
-        raise SettingsError(f"{where}.credential needs one of secret_env and secret_file")
-    return CredentialSettings(kind=kind, user=str(entry.get("user", "")), secret=secret)
 
 
 def _timezone(where: str, name: Any) -> ZoneInfo | None:
@@ -307,20 +267,6 @@ def _address(base: str) -> str:
     if parts.username is not None or parts.query or parts.fragment:
         raise SettingsError("a server's base holds no user, no query and no fragment")
     return f"{parts.hostname}:{port}" if port else parts.hostname
-
-
-def _table(tree: Mapping[str, Any], name: str) -> dict[str, Any]:
-    value = tree.get(name, {})
-    if not isinstance(value, dict):
-        raise SettingsError(f"{name} must be a table")
-    return value
-
-
-def _refuse_unknown(table: Mapping[str, Any], known: set[str], where: str) -> None:
-    if unknown := sorted(set(table) - known):
-        raise SettingsError(
-            f"unknown setting {where}{unknown[0]}; known: {', '.join(sorted(known))}"
-        )
 
 
 def environment() -> Mapping[str, str]:
