@@ -11,7 +11,7 @@ import msgspec
 from fhir_bridge.clock import Clock
 from fhir_bridge.fhir_server import FhirServer
 from fhir_bridge.journey import Provider
-from fhir_bridge.journey.ordering import public_sandboxes
+from fhir_bridge.journey.ordering import is_public_sandbox
 from fhir_bridge.settings import ServerSettings, Settings, environment, read_server
 from fhir_bridge.store import ServerRow
 from fhir_bridge.tokens import Basic, Bearer, Credential, NoCredential
@@ -92,7 +92,7 @@ class Providers:
         return Provider(
             server=FhirServer(wire),
             name=_log_name(server),
-            identity=server.identity,
+            identity=wire.base if server.identity == server.base else server.identity,
             organisations=tuple(
                 Party(system=one.system, value=one.value, name=one.name or one.value)
                 for one in server.organisations
@@ -101,7 +101,7 @@ class Providers:
             allow_treatment=server.allow_treatment or (not server.registered and server.loopback),
             registered=server.registered,
             loopback=server.loopback,
-            sandbox=server.base in public_sandboxes(),
+            sandbox=is_public_sandbox(wire.base),
         )
 
 

@@ -54,9 +54,12 @@ class Standing:
         self._looks_inside = any(one.looks_inside for one in self._directives)
         self._known: dict[object, Decision] = {}
 
-    def may_release_something(self) -> bool:
+    def may_release_something(self, *, treatment: bool = False) -> bool:
         """
         Tell whether it is worth reading records at all.
+
+        Args:
+            treatment: It replaces a missing permit, and no deny.
 
         Returns:
             False when no permit reaches this recipient for this purpose now,
@@ -64,7 +67,7 @@ class Standing:
         """
         if any(one.denies_all for one in self._directives):
             return False
-        return any(one.permits for one in self._directives)
+        return treatment or any(one.permits for one in self._directives)
 
     def wider_pairs(self) -> tuple[tuple[RecordRef, RecordRef], ...]:
         """

@@ -76,7 +76,8 @@ def consented(requested: Requested, parties: Parties, patient: Resource) -> Cons
         basis=requested.order.basis,
         brought=brought,
     )
-    if result.basis is Basis.CONSENT and not standing.may_release_something():
+    permits = standing.may_release_something(treatment=result.basis is Basis.TREATMENT)
+    if not permits:
         raise ConsentRefused(_why(standing, requested))
     return result
 
@@ -103,7 +104,7 @@ def _find(parties: Parties, patient: Resource) -> list[Resource]:
 def _check_basis(requested: Requested, parties: Parties) -> None:
     if requested.order.basis is Basis.CONSENT:
         return
-    if not requested.order.basis_reason:
+    if not requested.order.basis_reason.strip():
         raise SettingsError("--basis treatment needs --reason-for-basis TEXT, which is signed")
     if not parties.source.allow_treatment:
         raise SettingsError(
@@ -168,10 +169,10 @@ def _why(standing: Standing, requested: Requested) -> str:
     lines = [f"no active Consent of this patient lets {who}."]
     lines += [f"{state.ref} {state.sentence}." for state in standing.consents if not state.counts]
     lines += [f"{state.ref} {state.sentence}." for state in standing.consents if state.counts]
-    lines.append(
-        f"Ask the patient for a consent that names {requested.recipient.name}, or, if the law"
-        " lets you send for treatment, run again with --basis treatment."
-    )
+    way = f"Ask the patient for a consent that names {requested.recipient.name}"
+    if requested.order.basis is Basis.CONSENT:
+        way += ", or, if the law lets you send for treatment, run again with --basis treatment"
+    lines.append(f"{way}.")
     lines.append("No record was read.")
     return "\n  ".join(lines)
 
@@ -206,25 +207,32 @@ class _Resolver:
             holder = self.resolve(text) if isinstance(text, str) else None
         if holder is None:
             return None
-        verdicts = [
-            self._is_whole(one.holder, one.url)
+        papers = [
+            self._paper(one.holder, one.url)
             for one in attachments(holder)
             if one.url or one.has_data
         ]
-        return all(verdicts) if verdicts else None
+        if not papers or None in papers:
+            return None
+        return all(papers)
 
-    def _is_whole(self, attachment: Json, url: str | None) -> bool:
+    def _paper(self, attachment: Json, url: str | None) -> bool | None:
+        """Tell whether one paper is what its hash promises; None when it cannot be read."""
         data, promised = attachment.get("data"), attachment.get("hash")
-        if isinstance(data, str):
-            try:
-                raw = base64.b64decode(data)
-            except ValueError:
-                return False
-        elif url:
-            try:
-                raw = self._server.attachment(url, None, bytes_max=ATTACHMENT_BYTES_MAX).data
-            except (Absent, BadRecord):
-                return False
-        else:
-            return False
+        raw = _decoded(data) if isinstance(data, str) else self._fetched(url or "")
+        if raw is None:
+            return None
         return promised is None or hash_verdict(str(promised), raw) != "differs"
+
+    def _fetched(self, url: str) -> bytes | None:
+        try:
+            return self._server.attachment(url, None, bytes_max=ATTACHMENT_BYTES_MAX).data
+        except (Absent, BadRecord):
+            return None
+
+
+def _decoded(data: str) -> bytes | None:
+    try:
+        return base64.b64decode("".join(data.split()), validate=True)
+    except ValueError:
+        return None

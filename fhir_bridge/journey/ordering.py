@@ -170,15 +170,15 @@ def _recipient(order: Order, destination: Provider) -> Party:
 
 
 def _named(text: str, provider: Provider) -> Party:
-    """An alias settles its organisations; a caller only chooses among them."""
     asked = organisation(text)
-    for one in provider.organisations:
-        if (one.system, one.value) == (asked.system, asked.value):
-            return one
     return _allowed(Party(system=asked.system, value=asked.value, name=asked.value), provider)
 
 
 def _allowed(party: Party, provider: Provider) -> Party:
+    """An alias settles its organisations; a caller, or a chart, only chooses among them."""
+    for one in provider.organisations:
+        if one.identifier == party.identifier:
+            return one
     if provider.registered:
         raise RecipientUnknown(
             f"this organisation is not one of {provider.name}: add it to its organisations in"
@@ -205,6 +205,13 @@ def _organisation_of(managing: Json, server: FhirServer) -> Party | None:
     return None
 
 
-def public_sandboxes() -> frozenset[str]:
-    """Return the bases that anyone may write to; they take invented patients only."""
-    return frozenset(mapping("public-sandboxes.json")["bases"])
+def is_public_sandbox(base: str) -> bool:
+    """
+    Tell whether anyone may write to a server, so that it takes invented patients only.
+
+    Args:
+        base: In its one written form: another spelling of the host must not open it.
+    """
+    return any(
+        f"{base}/".startswith(f"{one}/") for one in mapping("public-sandboxes.json")["bases"]
+    )

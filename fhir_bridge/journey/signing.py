@@ -122,7 +122,9 @@ class Pen:
             for one in consent.consents
             if one.ref in in_force
         ]
-        if consent.brought is not None:
+        if consent.brought is not None and any(
+            state.brought and state.counts for state in consent.standing.consents
+        ):
             seen.append(self._seen(_BROUGHT, "-", consent.brought))
         return tuple(seen)
 

@@ -54,6 +54,9 @@ class Transfers(Log):
         """
         Remember a new transfer, or return the one that has this key already.
 
+        Of the same transfer what was asked last counts: a basis, a consent or a
+        patient named later must hold when it is taken up again.
+
         Args:
             key: `transfer.referral_key`.
             state: A word of `transfer.State`.
@@ -82,7 +85,18 @@ class Transfers(Log):
             if found is None:
                 connection.execute(insert(schema.transfer), row)
                 found = connection.execute(same).one()
+            else:
+                self._ask_anew(connection, found.id, request)
         return _transfer(found)
+
+    def _ask_anew(self, connection: Connection, transfer: str, request: bytes) -> None:
+        """Replace what was asked; what was erased stays so."""
+        table = schema.transfer
+        sealed = self._seal.close(f"request/{transfer}", request)
+        connection.execute(
+            update(table).where(table.c.id == transfer, table.c.request.is_not(None)),
+            {"request": sealed},
+        )
 
     def find_by_key(self, key: str) -> TransferRow | None:
         """Return the transfer of a referral key; None when it is new."""

@@ -47,11 +47,22 @@ def everything(store: Store) -> bytes:
 def test_the_same_referral_is_the_same_transfer(store: Store) -> None:
     first = create(store)
 
-    assert create(store, request=b"other") == first
+    assert create(store) == first
     assert store.find_by_key(KEY) == first == store.read_transfer(first.id)
-    assert store.request(first.id) == REQUEST
     assert store.find_by_key("cd" * 32) is None
     assert create(store, key="cd" * 32).id != first.id
+
+
+def test_of_the_same_referral_what_was_asked_last_counts_when_it_is_taken_up(store: Store) -> None:
+    first = create(store)
+
+    assert create(store, request=b"other") == first
+    assert store.request(first.id) == b"other"
+
+    store.erase(first.id, actor="cli:ada")
+    assert create(store) == store.read_transfer(first.id)
+    with pytest.raises(Refused, match="erased"):
+        store.request(first.id)
 
 
 def test_transfers_are_listed_oldest_first(store: Store) -> None:

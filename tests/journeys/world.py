@@ -24,9 +24,10 @@ from fhir_bridge import stories
 from fhir_bridge.bridge import Bridge, Report
 from fhir_bridge.clock import Clock
 from fhir_bridge.errors import StoreUnavailable
+from fhir_bridge.ledger import Entry
 from fhir_bridge.records import RecordRef, digest
 from fhir_bridge.sandbox import DropAfter, DropBefore, Faults, Profile, Sandbox
-from fhir_bridge.settings import Organisation, ServerSettings, Settings
+from fhir_bridge.settings import Settings, load
 from fhir_bridge.store import Store, TransferRow
 from fhir_bridge.transfer import Order, Party
 
@@ -119,8 +120,17 @@ class World:
         second: Profile | None = None,
         keeps_bodies: bool = False,
         really_waits: bool = False,
+        written: Mapping[str, str] | None = None,
     ) -> None:
+        """
+        Set up both providers; nothing runs yet.
+
+        `written` is what stands in `fhir-bridge.toml` besides the two servers:
+        lines by table, for ``first`` and ``second`` in the server's own table.
+        """
         self.folder = folder
+        self.written = dict(written or {})
+        self._toml = ""
         self.story = stories.load(story)
         self.faults = Faults()
         self.time = Time(really=really_waits)
@@ -141,6 +151,7 @@ class World:
     def __enter__(self) -> Self:
         self._open.enter_context(self.first)
         self._open.enter_context(self.second)
+        assert self.settings.servers
         return self
 
     def __exit__(
@@ -153,22 +164,27 @@ class World:
 
     @property
     def settings(self) -> Settings:
-        return Settings(
-            store=self.folder / "store",
-            log_origin="test.example",
-            servers={
-                FIRST: self._server(FIRST, self.first, self.story.custodian),
-                SECOND: self._server(SECOND, self.second, self.story.recipient),
-            },
-        )
+        """What an operator would have, read from the file that he would write."""
+        file = self.folder / "fhir-bridge.toml"
+        tables = {
+            "log": 'origin = "test.example"',
+            f"servers.{FIRST}": self._server(FIRST, self.first, self.story.custodian),
+            f"servers.{SECOND}": self._server(SECOND, self.second, self.story.recipient),
+            **self.written,
+        }
+        for name in (FIRST, SECOND):
+            tables[f"servers.{name}"] += tables.pop(name, "")
+        text = "".join(f"[{name}]\n{lines}\n" for name, lines in tables.items())
+        if text != self._toml:  # several bridges may open at once
+            file.write_text(text, encoding="utf-8")
+            self._toml = text
+        return load(file, store=self.folder / "store", environ={})
 
-    def _server(self, name: str, sandbox: Sandbox, party: Party) -> ServerSettings:
-        return ServerSettings(
-            name=name,
-            base=sandbox.base,
-            identity=f"https://{name}.example/fhir",
-            organisations=(Organisation(system=party.system, value=party.value, name=party.name),),
-        )
+    def _server(self, name: str, sandbox: Sandbox, party: Party) -> str:
+        lines = f'base = "{sandbox.base}"\nidentity = "https://{name}.example/fhir"\n'
+        if "organisations" in self.written.get(name, ""):
+            return lines
+        return lines + f"organisations = [{organisation(party)}]\n"
 
     def order(self, **changes: Any) -> Order:
         order = Order(
@@ -224,10 +240,19 @@ class World:
     def transfers(self) -> list[str]:
         return [row.id for row in self.rows()]
 
+    def entries(self) -> list[Entry]:
+        """Return the log, oldest first."""
+        with Store.open(self.settings.store, clock=Clock(), log_origin="test.example") as store:
+            return list(store.entries())
+
     def log(self) -> list[str]:
         """Return the types of the log's entries, oldest first."""
+        return [str(entry.type) for entry in self.entries()]
+
+    def said(self, type_: str) -> list[Any]:
+        """Return what was said in each entry of a type; None where nothing was."""
         with Store.open(self.settings.store, clock=Clock(), log_origin="test.example") as store:
-            return [str(entry.type) for entry in store.entries()]
+            return [store.statement(one.idx) for one in store.entries() if one.type == type_]
 
     def verify(self) -> int:
         with self.bridge() as bridge:
@@ -239,3 +264,8 @@ class World:
 
     def arrived(self) -> set[RecordRef]:
         return set(self.second.resources) - set(self.before)
+
+
+def organisation(party: Party) -> str:
+    """Write an organisation as the settings have it."""
+    return f'{{ identifier = "{party.identifier}", name = "{party.name}" }}'
