@@ -22,6 +22,7 @@ Every error the bridge can raise, grouped by who must act.
   + Incomplete           the records department must act
   + Tampered             the operator must act; the bridge stops signing
     - MalformedCheckpoint
+    - MalformedReceipt
     - AlteredLog
   + SettingsError        the operator must act, before anything starts
     - NotFhir
@@ -174,6 +175,10 @@ class Tampered(BridgeError):
 
 class MalformedCheckpoint(Tampered):
     """A checkpoint is not written as https://c2sp.org/tlog-checkpoint says."""
+
+
+class MalformedReceipt(Tampered):
+    """A receipt is not written as https://c2sp.org/tlog-proof says, or not as the bridge does."""
 
 
 class AlteredLog(Tampered):

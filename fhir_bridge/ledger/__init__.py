@@ -11,6 +11,7 @@ name of a patient or a patient's identifier.
 from __future__ import annotations
 
 from fhir_bridge.ledger.checkpoint import Checkpoint
+from fhir_bridge.ledger.cosignature import Cosigner, WitnessKey
 from fhir_bridge.ledger.entry import (
     LEAF_BYTES_MAX,
     Body,
@@ -26,7 +27,18 @@ from fhir_bridge.ledger.entry import (
     timestamp,
     transfer_urn,
 )
-from fhir_bridge.ledger.note import Signer, VerifierKey
+from fhir_bridge.ledger.note import Note, Signer, VerifierKey
+from fhir_bridge.ledger.policy import Epoch, Group, Policy
+from fhir_bridge.ledger.proofs import (
+    Subtrees,
+    consistency_proof,
+    inclusion_proof,
+    is_consistent,
+    is_included,
+    subtrees_from,
+    subtrees_of,
+)
+from fhir_bridge.ledger.receipt import Receipt
 from fhir_bridge.ledger.tree import Frontier, leaf_hash, node_hash, tree_hash
 
 __all__ = [
@@ -35,18 +47,32 @@ __all__ = [
     "Checkpoint",
     "ConsentSeen",
     "Content",
+    "Cosigner",
     "Entry",
+    "Epoch",
     "Event",
     "Frontier",
+    "Group",
     "NewEntry",
+    "Note",
     "Place",
+    "Policy",
+    "Receipt",
     "Signer",
+    "Subtrees",
     "VerifierKey",
+    "WitnessKey",
+    "consistency_proof",
     "decode_entry",
     "encode_entry",
     "event_id",
+    "inclusion_proof",
+    "is_consistent",
+    "is_included",
     "leaf_hash",
     "node_hash",
+    "subtrees_from",
+    "subtrees_of",
     "timestamp",
     "transfer_urn",
     "tree_hash",
