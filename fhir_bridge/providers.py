@@ -12,9 +12,9 @@ from fhir_bridge.clock import Clock
 from fhir_bridge.fhir_server import FhirServer
 from fhir_bridge.journey import Provider
 from fhir_bridge.journey.ordering import is_public_sandbox
-from fhir_bridge.settings import ServerSettings, Settings, environment, read_server
+from fhir_bridge.settings import ServerSettings, Settings, read_server
 from fhir_bridge.store import ServerRow
-from fhir_bridge.tokens import Basic, Bearer, Credential, NoCredential
+from fhir_bridge.tokens import open_credential
 from fhir_bridge.transfer import Party
 from fhir_bridge.wire import Side, Wire
 
@@ -84,9 +84,10 @@ class Providers:
         wire = Wire(
             server.base,
             side=side,
-            credential=_credential(server),
+            credential=open_credential(server, side=side, clock=self._clock),
             clock=self._clock,
             insecure=server.insecure,
+            ca_file=server.trusted(),
         )
         self._open.callback(wire.close)
         return Provider(
@@ -108,11 +109,3 @@ class Providers:
 def _log_name(server: ServerSettings) -> str:
     """Name a server as the log does: its alias, else its host and port."""
     return server.name if server.registered else urlsplit(server.base).netloc
-
-
-def _credential(server: ServerSettings) -> Credential:
-    settings = server.credential
-    if settings.secret is None:
-        return NoCredential()
-    secret = settings.secret.read(environment())
-    return Basic(settings.user, secret) if settings.kind == "basic" else Bearer(secret)

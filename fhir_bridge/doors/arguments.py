@@ -42,6 +42,7 @@ def parser() -> argparse.ArgumentParser:
     _deciding(commands)
     _consenting(commands)
     _auditing(commands)
+    _signing_in(commands)
     return top
 
 
@@ -172,3 +173,14 @@ def _auditing(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     audit = commands.add_parser("audit", help="check the signed log")
     acts = audit.add_subparsers(dest="act", metavar="ACT", required=True)
     _command(acts, "verify-db", "recompute the whole log from its rows and check each signature")
+
+
+def _signing_in(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    smart = commands.add_parser("smart", help="the keys that servers know the bridge by")
+    acts = smart.add_subparsers(dest="act", metavar="ACT", required=True)
+    key = _command(acts, "new-key", "make a private key that only this account may read")
+    key.add_argument("file", type=Path, metavar="FILE", help="must not exist")
+    key.add_argument(
+        "--algorithm", choices=("ES384", "RS384"), default="ES384", help="default: ES384"
+    )
+    _command(acts, "jwks", "print the public half of each key, for the operators of servers")

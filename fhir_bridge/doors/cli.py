@@ -258,6 +258,20 @@ def _verify(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _new_key(arguments: argparse.Namespace) -> int:
+    from fhir_bridge.doors.signing_in import new_key
+
+    _show(new_key(arguments.file, arguments.algorithm))
+    return 0
+
+
+def _jwks(arguments: argparse.Namespace) -> int:
+    from fhir_bridge.doors.signing_in import jwks
+
+    _show(jwks(arguments))
+    return 0
+
+
 _ACTS: dict[str, Callable[[argparse.Namespace], int]] = {
     "demo": _demo,
     "stories": _stories,
@@ -271,4 +285,6 @@ _ACTS: dict[str, Callable[[argparse.Namespace], int]] = {
     "accept": _accept,
     "consent draft": _draft,
     "audit verify-db": _verify,
+    "smart new-key": _new_key,
+    "smart jwks": _jwks,
 }

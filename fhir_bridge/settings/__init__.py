@@ -11,6 +11,7 @@ command line.
 from __future__ import annotations
 
 import os
+import ssl
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -22,7 +23,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from fhir_bridge.errors import SettingsError
 from fhir_bridge.settings.addresses import is_loopback
 from fhir_bridge.settings.credentials import CredentialSettings, Secret, credential
-from fhir_bridge.settings.tables import refuse_unknown, table
+from fhir_bridge.settings.tables import paths, refuse_unknown, table
 
 __all__ = [
     "LOG_ORIGIN",
@@ -48,6 +49,7 @@ _SERVER_KEYS = {
     "timezone",
     "insecure",
     "allow_treatment",
+    "ca_file",
     "credential",
 }
 
@@ -80,9 +82,28 @@ class ServerSettings:
     timezone: ZoneInfo | None = None
     insecure: bool = False
     allow_treatment: bool = False
+    ca_file: Path | None = None
+    """Certificates to trust for this server instead of the public ones."""
     credential: CredentialSettings = field(default_factory=CredentialSettings)
     registered: bool = True
     """False for a bare URL, which is for trying out (rules of the house)."""
+
+    def trusted(self) -> str | None:
+        """
+        Return the file of the certificates to trust; None for the public ones.
+
+        Raises:
+            SettingsError: It cannot be read.
+        """
+        if self.ca_file is None:
+            return None
+        try:
+            ssl.create_default_context(cafile=self.ca_file)
+        except OSError as error:
+            raise SettingsError(
+                f"servers.{self.name}.ca_file {self.ca_file} holds no certificates as PEM"
+            ) from error
+        return str(self.ca_file)
 
     @property
     def loopback(self) -> bool:
@@ -103,6 +124,8 @@ class Settings:
     sensitivity_answers: Mapping[str, bool] = field(default_factory=dict[str, bool])
     part2_programs: frozenset[str] = frozenset()
     """Organisation identifiers (``system|value``) of 42 CFR Part 2 programs."""
+    smart_publish: tuple[Path, ...] = ()
+    """Private keys whose public half is published before a server's credential uses them."""
     api: Mapping[str, Any] = field(default_factory=dict[str, Any])
     """The table ``api`` as it was written; its door reads it."""
 
@@ -164,9 +187,11 @@ def load(path: Path | None, *, store: Path | None, environ: Mapping[str, str]) -
             raise SettingsError(f"the settings file {found} cannot be read") from error
         except tomllib.TOMLDecodeError as error:
             raise SettingsError(f"{found} is not TOML: {error}") from error
-    refuse_unknown(tree, {"store", "log", "consent", "sensitivity", "servers", "api"}, "")
+    refuse_unknown(tree, {"store", "log", "consent", "sensitivity", "servers", "api", "smart"}, "")
     consent = table(tree, "consent")
     refuse_unknown(consent, {"policies", "waive_paper", "part2_programs"}, "consent.")
+    smart = table(tree, "smart")
+    refuse_unknown(smart, {"publish"}, "smart.")
     named = store or (Path(str(tree["store"])).expanduser() if "store" in tree else None)
     return Settings(
         store=named or default_store(environ),
@@ -176,6 +201,7 @@ def load(path: Path | None, *, store: Path | None, environ: Mapping[str, str]) -
         waive_paper=bool(consent.get("waive_paper", False)),
         sensitivity_answers={k: bool(v) for k, v in table(tree, "sensitivity").items()},
         part2_programs=frozenset(map(str, consent.get("part2_programs", []))),
+        smart_publish=paths("smart.publish", smart.get("publish", [])),
         api=table(tree, "api"),
     )
 
@@ -231,6 +257,7 @@ def read_server(name: str, value: Any, *, secret: str | None = None) -> ServerSe
         timezone=_timezone(where, value.get("timezone")),
         insecure=bool(value.get("insecure", False)),
         allow_treatment=bool(value.get("allow_treatment", False)),
+        ca_file=Path(str(value["ca_file"])).expanduser() if "ca_file" in value else None,
         credential=credential(f"{where}.credential", value.get("credential", {}), kept=secret),
     )
 

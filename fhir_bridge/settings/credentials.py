@@ -11,8 +11,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from fhir_bridge.errors import SettingsError
+from fhir_bridge.settings.addresses import is_loopback
 from fhir_bridge.settings.tables import refuse_unknown
 
 _SECRET = {"secret_env", "secret_file"}
@@ -21,8 +23,17 @@ KINDS: Mapping[str, tuple[frozenset[str], frozenset[str]]] = {
     "none": (frozenset(), frozenset()),
     "basic": (frozenset({"user"}), frozenset(_SECRET)),
     "bearer": (frozenset(), frozenset(_SECRET)),
+    "client-credentials": (
+        frozenset({"client_id", "token_url"}),
+        frozenset({"scopes", "method"} | _SECRET),
+    ),
+    "smart": (frozenset({"client_id", "scopes", "key_file"}), frozenset({"kid", "token_url"})),
+    "mtls": (frozenset({"certificate_file", "key_file"}), frozenset()),
 }
 """Each kind, with the members it must have and those it may have besides."""
+
+METHODS = ("basic", "post")
+_SCOPE_CHARACTERS = frozenset(map(chr, range(0x21, 0x7F))) - {'"', "\\"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,6 +73,16 @@ class CredentialSettings:
     """One of `KINDS`."""
     user: str = ""
     secret: Secret | None = None
+    """A password, a token, or a private key as PEM."""
+    client_id: str = ""
+    token_url: str = ""
+    """Empty: a SMART server is asked for it."""
+    scopes: tuple[str, ...] = ()
+    method: str = "basic"
+    """Where OAuth2 client credentials stand: in a header (``basic``) or the form (``post``)."""
+    kid: str = ""
+    """Empty: the key's thumbprint."""
+    certificate_file: Path | None = None
 
 
 def secret(where: str, entry: Mapping[str, Any], *, kept: str | None = None) -> Secret:
@@ -100,15 +121,66 @@ def credential(where: str, entry: Any, *, kept: str | None = None) -> Credential
     if kind not in KINDS:
         raise SettingsError(f"{where}.kind is one of {', '.join(KINDS)}")
     required, optional = KINDS[kind]
+    if kind == "smart" and kept is not None:
+        required -= {"key_file"}
     refuse_unknown(entry, required | optional | {"kind"}, f"{where}.")
     if missing := sorted(name for name in required if not entry.get(name)):
         raise SettingsError(f"{where} of kind {kind} needs {missing[0]}")
+    method = str(entry.get("method", METHODS[0]))
+    if method not in METHODS:
+        raise SettingsError(f"{where}.method is one of {', '.join(METHODS)}")
     return CredentialSettings(
         kind=kind,
         user=str(entry.get("user", "")),
-        secret=secret(where, entry, kept=kept) if optional & _SECRET else None,
+        secret=_secret(where, entry, kind, kept),
+        client_id=_line(f"{where}.client_id", entry.get("client_id", "")),
+        token_url=_token_url(f"{where}.token_url", entry.get("token_url", "")),
+        scopes=_scopes(f"{where}.scopes", entry.get("scopes", [])),
+        method=method,
+        kid=_line(f"{where}.kid", entry.get("kid", "")),
+        certificate_file=_path(entry.get("certificate_file")),
     )
+
+
+def _secret(where: str, entry: Mapping[str, Any], kind: str, kept: str | None) -> Secret | None:
+    if kind in {"smart", "mtls"}:
+        return Secret(file=_path(entry.get("key_file")), value=kept)
+    return secret(where, entry, kept=kept) if KINDS[kind][1] & _SECRET else None
 
 
 def _path(value: Any) -> Path | None:
     return None if value is None else Path(str(value)).expanduser()
+
+
+def _line(where: str, value: Any) -> str:
+    """An id goes into a header or a claim as it is."""
+    if not isinstance(value, str) or not value.isprintable():
+        raise SettingsError(f"{where} is one line of text")
+    return value
+
+
+def _scopes(where: str, value: Any) -> tuple[str, ...]:
+    """RFC 6749 3.3: each is one word, and they are sent with a space between them."""
+    if not isinstance(value, list) or not all(_is_scope(one) for one in value):
+        raise SettingsError(f"{where} is a list of words, e.g. ['system/*.rs']")
+    return tuple(dict.fromkeys(value))
+
+
+def _is_scope(value: Any) -> bool:
+    return isinstance(value, str) and bool(value) and _SCOPE_CHARACTERS.issuperset(value)
+
+
+def _token_url(where: str, value: Any) -> str:
+    """The client's secret or assertion goes there: never over plain http to another machine."""
+    if value == "":
+        return ""
+    try:
+        parts = urlsplit(value)
+        host, _ = parts.hostname, parts.port
+    except (ValueError, TypeError, AttributeError) as error:
+        raise SettingsError(f"{where} is not a URL") from error
+    if parts.scheme != "https" and not (parts.scheme == "http" and is_loopback(host)):
+        raise SettingsError(f"{where} starts with https:// (or http:// on this machine)")
+    if not host or "@" in parts.netloc or parts.fragment or not value.isprintable():
+        raise SettingsError(f"{where} names a host, and holds neither user nor fragment")
+    return str(value)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
+from pathlib import Path
 from typing import Any
 
 from fhir_bridge.errors import SettingsError
@@ -20,6 +21,18 @@ def table(tree: Mapping[str, Any], name: str) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise SettingsError(f"{name} must be a table")
     return value
+
+
+def paths(where: str, value: Any) -> tuple[Path, ...]:
+    """
+    Read a list of files.
+
+    Raises:
+        SettingsError: It is something else.
+    """
+    if not isinstance(value, list) or not all(isinstance(one, str) for one in value):
+        raise SettingsError(f"{where} is a list of files")
+    return tuple(Path(one).expanduser() for one in value)
 
 
 def refuse_unknown(found: Mapping[str, Any], known: AbstractSet[str], where: str) -> None:

@@ -8,9 +8,10 @@ ever writes a URL's query into a log or an error: it may name a patient.
 """
 
 from fhir_bridge.wire.answer import Answer, Limits, OverTotal, Side
-from fhir_bridge.wire.connection import Credential, NoCredential, Wire
+from fhir_bridge.wire.connection import Wire
+from fhir_bridge.wire.credential import Credential, NoCredential
 from fhir_bridge.wire.failures import AnswerLost, Faults
-from fhir_bridge.wire.links import follow, normalised_base, rebuild
+from fhir_bridge.wire.links import follow, normalised_base, rebuild, same_origin
 from fhir_bridge.wire.patience import ONCE, PATIENT, Retry, retry_after_seconds
 
 __all__ = [
@@ -30,4 +31,5 @@ __all__ = [
     "normalised_base",
     "rebuild",
     "retry_after_seconds",
+    "same_origin",
 ]

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from http.cookiejar import DefaultCookiePolicy
 from threading import Lock
-from typing import Any, Protocol
+from typing import Any, TypedDict, Unpack
 from urllib.parse import quote, urlencode, urlsplit
 
 import requests
@@ -23,6 +23,7 @@ from fhir_bridge.clock import Clock
 from fhir_bridge.errors import BridgeError, ForeignLink, Throttled
 from fhir_bridge.wire import links
 from fhir_bridge.wire.answer import Answer, Body, Limits, OverTotal, Side, Told
+from fhir_bridge.wire.credential import Credential, NoCredential
 from fhir_bridge.wire.failures import TRANSPORT, AnswerLost, Faults
 from fhir_bridge.wire.patience import PATIENT, Patience, Retry, http_date, retry_after_seconds
 from fhir_bridge.wire.sockets import Adapter
@@ -42,20 +43,23 @@ Params = Mapping[str, str | Sequence[str]]
 urllib3.connectionpool.log.disabled = True
 
 
-class Credential(Protocol):
-    """What is shown to a server to be let in."""
+class Parts(TypedDict, total=False):
+    """What a request has besides method, target and what it accepts."""
 
-    def headers(self) -> Mapping[str, str]:
-        """Return the headers of one request."""
-        ...
-
-
-class NoCredential:
-    """Nothing is shown: an open server."""
-
-    def headers(self) -> Mapping[str, str]:
-        """Return no headers."""
-        return {}
+    params: Params | None
+    """Query."""
+    body: bytes | None
+    """Not compressed."""
+    content_type: str
+    """Of the body; default: FHIR JSON."""
+    headers: Mapping[str, str] | None
+    """More of them."""
+    read_seconds: float | None
+    """Silence to bear."""
+    bytes_max: int | None
+    """Longest answer."""
+    retry: Retry
+    """What is tried again; default: patient."""
 
 
 class Wire:
@@ -89,9 +93,8 @@ class Wire:
         Raises:
             SettingsError: The base is none, or plain http is not allowed.
         """
-        self._credential = credential or NoCredential()
-        shown = bool(self._credential.headers())
-        self.base = links.normalised_base(base, insecure=insecure, with_credential=shown)
+        self._credential = shown = credential or NoCredential()
+        self.base = links.normalised_base(base, insecure=insecure, with_credential=shown.secret)
         self.side = side
         self.limits = limits or Limits()
         self.clock = clock or Clock()
@@ -112,19 +115,8 @@ class Wire:
         self._read_bytes = 0
         self._lock = Lock()
 
-    def request(  # noqa: PLR0913 - an HTTP request has these parts
-        self,
-        method: str,
-        target: str,
-        *,
-        params: Params | None = None,
-        body: bytes | None = None,
-        content_type: str = FHIR_JSON,
-        accept: str = FHIR_JSON,
-        headers: Mapping[str, str] | None = None,
-        read_seconds: float | None = None,
-        bytes_max: int | None = None,
-        retry: Retry = PATIENT,
+    def request(
+        self, method: str, target: str, *, accept: str = FHIR_JSON, **parts: Unpack[Parts]
     ) -> Answer:
         """
         Ask the server and read its answer to the end.
@@ -132,35 +124,61 @@ class Wire:
         Args:
             method: GET, POST or PUT.
             target: Relative to the base (empty for itself), or a link of an answer.
-            params: Query.
-            body: Not compressed.
-            content_type: Of the body.
             accept: With FHIR JSON, a web page or XML is an error.
-            headers: More of them.
-            read_seconds: Silence to bear.
-            bytes_max: Longest answer.
-            retry: What is tried again.
+            **parts: What else the request has.
 
         Raises:
             Unreachable: By side; `AnswerLost` when it may have been done.
             Throttled: The server asks to wait longer than this call may.
-            CredentialRefused: 401 or 403.
+            CredentialRefused: 401 or 403, or no token was given.
             NotFhir: A web page, or XML.
             OversizedAnswer: The connection was closed.
             ForeignLink: `target` or a redirect leads to another server.
         """
-        url = self._url(target, params)
-        wanted = {**_ALWAYS, "Accept": accept, **(headers or {})}
-        if body is not None:
-            wanted["Content-Type"] = content_type
-        packed = self._packed(body, wanted)
-
-        def once() -> Answer:
-            return self._once(method, url, packed, wanted, read_seconds, bytes_max)
-
-        answer = self._with_retries(once, retry)
+        answer = self.exchange(method, target, accept=accept, **parts)
         if (fault := self.faults.in_answer(answer, accept)) is not None:
             raise fault
+        return answer
+
+    def exchange(
+        self, method: str, target: str, *, accept: str = FHIR_JSON, **parts: Unpack[Parts]
+    ) -> Answer:
+        """
+        Ask like `request`, and return the answer whatever it means.
+
+        A 401 is asked again once when the credential can be renewed: it says
+        that nothing was done.
+
+        Args:
+            method: GET, POST or PUT.
+            target: Relative to the base (empty for itself), or a link of an answer.
+            accept: Media type wanted.
+            **parts: What else the request has.
+
+        Raises:
+            Unreachable: By side; `AnswerLost` when it may have been done.
+            Throttled: The server asks to wait longer than this call may.
+            OversizedAnswer: The connection was closed.
+            ForeignLink: `target` leads to another server.
+        """
+        body, retry = parts.get("body"), parts.get("retry", PATIENT)
+        url = self._url(target, parts.get("params"))
+        wanted = {**_ALWAYS, "Accept": accept, **(parts.get("headers") or {})}
+        if body is not None:
+            wanted["Content-Type"] = parts.get("content_type", FHIR_JSON)
+        packed = self._packed(body, wanted)
+        shown: Mapping[str, str] = {}
+
+        def once() -> Answer:
+            nonlocal shown
+            shown = self._credential.headers()
+            headers = {**wanted, **shown}
+            limits = parts.get("read_seconds"), parts.get("bytes_max")
+            return self._once(method, url, packed, headers, *limits)
+
+        answer = self._with_retries(once, retry)
+        if answer.status == 401 and self._credential.renew(shown):  # noqa: PLR2004 - RFC 9110 15.5.2
+            answer = self._with_retries(once, retry)
         return answer
 
     def follow(self, link: str) -> str:
@@ -252,9 +270,13 @@ class Wire:
         timeout = (self.limits.connect_seconds, read_seconds or self.limits.read_seconds)
         try:
             asked = requests.Request(method, url, headers, data=body).prepare()
-            asked.headers.update(self._credential.headers())
             response = self._session.send(
-                asked, stream=True, allow_redirects=False, timeout=timeout, verify=self._verify
+                asked,
+                stream=True,
+                allow_redirects=False,
+                timeout=timeout,
+                verify=self._verify,
+                cert=self._credential.certificate,
             )
             try:
                 content = self._read(response, started, read_seconds, bytes_max)

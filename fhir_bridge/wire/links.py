@@ -53,6 +53,22 @@ def normalised_base(base: str, *, insecure: bool = False, with_credential: bool 
     return f"{parts.scheme}://{where}{parts.path.rstrip('/')}"
 
 
+def same_origin(base: str, url: str) -> bool:
+    """
+    Return whether a URL leads to the scheme, host and port of a normalised base.
+
+    Args:
+        base: A normalised base.
+        url: From outside.
+    """
+    try:
+        parts = urlsplit(url)
+        plain = "@" not in parts.netloc and not _FORBIDDEN.search(url)
+        return plain and _origin(parts) == _origin(urlsplit(base))
+    except ValueError:
+        return False
+
+
 def follow(base: str, link: str) -> str:
     """
     Return the URL of a link found in an answer of `base`.

@@ -29,6 +29,13 @@ base = "http://127.0.0.1:8080/fhir"
 """
 
 
+CREDENTIAL = "[servers.a]\nbase='https://a.example'\n[servers.a.credential]\n"
+SMART = CREDENTIAL + "kind='smart'\nclient_id='a'\nkey_file='b'\n"
+CLIENT = CREDENTIAL + (
+    "kind='client-credentials'\nclient_id='a'\ntoken_url='https://a.example/token'\n"
+)
+
+
 def read(tmp_path: Path, text: str) -> Settings:
     file = tmp_path / "fhir-bridge.toml"
     file.write_text(text)
@@ -77,6 +84,32 @@ def test_a_secret_may_stand_in_a_file_of_its_own(tmp_path: Path) -> None:
         secret.read({})
 
 
+def test_a_smart_credential_is_read(tmp_path: Path) -> None:
+    text = SMART + "scopes=['system/*.rs', 'system/*.rs']\nkid='k'\n"
+    text += "token_url='http://127.0.0.1:9080/token'\n[smart]\npublish=['c.pem']"
+    settings = read(tmp_path, text)
+    credential = settings.server("a").credential
+
+    assert (credential.client_id, credential.kid) == ("a", "k")
+    assert credential.scopes == ("system/*.rs",)
+    assert credential.token_url == "http://127.0.0.1:9080/token"
+    assert credential.secret is not None
+    assert credential.secret.file == Path("b")
+    assert settings.smart_publish == (Path("c.pem"),)
+
+
+def test_the_key_of_a_server_registered_through_the_api_stands_in_the_store() -> None:
+    described = {
+        "base": "https://a.example",
+        "credential": {"kind": "smart", "client_id": "a", "scopes": ["system/*.rs"]},
+    }
+    secret = read_server("a", described, secret="PEM").credential.secret
+
+    assert secret is not None
+    assert secret.read({}) == "PEM"
+    assert "PEM" not in repr(secret)
+
+
 @pytest.mark.parametrize(
     ("fault", "sentence"),
     [
@@ -99,6 +132,29 @@ def test_a_secret_may_stand_in_a_file_of_its_own(tmp_path: Path) -> None:
             "one of secret_env",
         ),
         ("[servers.a]\nbase='https://a.example'\ncredential={kind='basic'}", "needs user"),
+        (CREDENTIAL + "kind='basic'\nscopes=['a']", "unknown setting servers.a.credential.scopes"),
+        (CREDENTIAL + "kind='smart'", "of kind smart needs client_id"),
+        (CREDENTIAL + "kind='smart'\nclient_id='a'\nscopes=['b']", "needs key_file"),
+        (CREDENTIAL + "kind='smart'\nclient_id='a'\nkey_file='b'", "needs scopes"),
+        (SMART + "scopes='system/*.rs'", "scopes is a list"),
+        (SMART + "scopes=['two words']", "scopes is a list"),
+        (SMART + "scopes=['']", "scopes is a list"),
+        (SMART + "scopes=[7]", "scopes is a list"),
+        (SMART + "scopes=['a']\nkid=\"a\\nb\"", "kid is one line"),
+        (SMART + "scopes=['a']\nkid=7", "kid is one line"),
+        (SMART + "scopes=['a']\ntoken_url='http://a.example/token'", "token_url starts with https"),
+        (SMART + "scopes=['a']\ntoken_url='ftp://127.0.0.1/token'", "token_url starts with https"),
+        (SMART + "scopes=['a']\ntoken_url='https://u@a.example/token'", "neither user"),
+        (SMART + "scopes=['a']\ntoken_url='https://a.example/token#x'", "nor fragment"),
+        (SMART + "scopes=['a']\ntoken_url='https:///token'", "names a host"),
+        (SMART + "scopes=['a']\ntoken_url='https://a.example:x'", "not a URL"),
+        (SMART + "scopes=['a']\ntoken_url=7", "not a URL"),
+        (CREDENTIAL + "kind='mtls'\nkey_file='b'", "needs certificate_file"),
+        (CREDENTIAL + "kind='client-credentials'\nclient_id='a'", "needs token_url"),
+        (CLIENT, "one of secret_env and secret_file"),
+        (CLIENT + "secret_env='A'\nmethod='jwt'", "method is one of basic, post"),
+        ("[smart]\npublish = 'a.pem'", "smart.publish is a list of files"),
+        ("[smart]\nbogus = 1", "unknown setting smart.bogus"),
         ("[consent]\nbogus = 1", "unknown setting consent.bogus"),
         ("= 1", "is not TOML"),
     ],

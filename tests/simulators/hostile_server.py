@@ -67,13 +67,20 @@ def bundle(*resources: object, total: int | None = None, **links: str) -> Says:
 class HostileServer:
     """Listens on loopback for as long as a ``with`` block."""
 
-    def __init__(self, script: Script | Sequence[Says], *, certificate: Path | None = None) -> None:
+    def __init__(
+        self,
+        script: Script | Sequence[Says],
+        *,
+        certificate: Path | None = None,
+        clients: Path | None = None,
+    ) -> None:
         """
         Take an address.
 
         Args:
             script: Says what to answer, or the answers in a row; the last is repeated.
             certificate: Key and certificate as PEM, to speak TLS.
+            clients: Certificates that sign those of clients; one must be shown.
         """
         self.asked: list[Asked] = []
         self.connections = 0
@@ -86,6 +93,9 @@ class HostileServer:
         if certificate is not None:
             self._tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
             self._tls.load_cert_chain(certificate)
+        if self._tls is not None and clients is not None:
+            self._tls.verify_mode = ssl.CERT_REQUIRED
+            self._tls.load_verify_locations(clients)
         scheme = "http" if certificate is None else "https"
         self.base = f"{scheme}://127.0.0.1:{self.port}/fhir"
         self._threads = [threading.Thread(target=self._accept)]

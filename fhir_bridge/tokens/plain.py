@@ -1,9 +1,4 @@
-"""
-What the bridge shows a server to be let in.
-
-A secret never appears in a representation, a log or an error. It is bound to
-one `Wire`, so it is sent to one base only.
-"""
+"""A secret that the operator was given and that is shown as it is: password or token."""
 
 from __future__ import annotations
 
@@ -12,13 +7,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from fhir_bridge.errors import SettingsError
-from fhir_bridge.wire import Credential, NoCredential
-
-__all__ = ["Basic", "Bearer", "Credential", "NoCredential"]
+from fhir_bridge.wire import Credential
 
 
 @dataclass(frozen=True, slots=True)
-class Basic:
+class Basic(Credential):
     """
     User name and password.
 
@@ -38,7 +31,12 @@ class Basic:
         """
         if ":" in self.user or not self.user:
             raise SettingsError("a user name is not empty and holds no colon")
-        _check(self.password)
+        check_secret(self.password)
+
+    @property
+    def secret(self) -> bool:
+        """Return that the password must not be read on the way."""
+        return True
 
     def headers(self) -> Mapping[str, str]:
         """Return the headers of one request."""
@@ -47,7 +45,7 @@ class Basic:
 
 
 @dataclass(frozen=True, slots=True)
-class Bearer:
+class Bearer(Credential):
     """
     A token that the operator was given.
 
@@ -64,16 +62,27 @@ class Bearer:
         Raises:
             SettingsError: Empty, or holds what a header must not.
         """
-        _check(self.token)
+        check_secret(self.token)
         if " " in self.token or not self.token.isascii():
             raise SettingsError("a bearer token is one word of ASCII characters")
+
+    @property
+    def secret(self) -> bool:
+        """Return that the token must not be read on the way."""
+        return True
 
     def headers(self) -> Mapping[str, str]:
         """Return the headers of one request."""
         return {"Authorization": f"Bearer {self.token}"}
 
 
-def _check(secret: str) -> None:
-    """A line end in a secret would let it write headers of its own."""
+def check_secret(secret: str) -> None:
+    """
+    Check that a secret can be written into a header.
+
+    Raises:
+        SettingsError: Empty, or it holds a line end, which would let it write
+            headers of its own.
+    """
     if not secret or any(ord(char) < 0x20 or ord(char) == 0x7F for char in secret):  # noqa: PLR2004
         raise SettingsError("a secret is not empty and holds no line end or control character")
