@@ -18,9 +18,9 @@ from typing import Self
 import msgspec
 
 from fhir_bridge import lossless
-from fhir_bridge.bundles import reason_codes
+from fhir_bridge.bundles import check_reasons
 from fhir_bridge.clock import Clock
-from fhir_bridge.errors import Refused, SettingsError
+from fhir_bridge.errors import SettingsError
 from fhir_bridge.fhir_server import Capabilities, Write
 from fhir_bridge.journey import (
     ConsentRules,
@@ -33,13 +33,13 @@ from fhir_bridge.journey import (
 from fhir_bridge.journey.ordering import Settled
 from fhir_bridge.kinds import KindBook
 from fhir_bridge.ledger import Event, NewEntry, event_id
-from fhir_bridge.manifest import Decision, Gap
+from fhir_bridge.manifest import Gap
 from fhir_bridge.providers import Providers, Servers
 from fhir_bridge.records import Json, RecordRef
 from fhir_bridge.references import ClosurePolicy
 from fhir_bridge.sensitivity import SensitivityBook
 from fhir_bridge.settings import Settings
-from fhir_bridge.store import LineRow, Ruling, Store, TransferRow
+from fhir_bridge.store import LineRow, Ruling, Store, TransferRow, may_decide
 from fhir_bridge.store import Verified as VerifiedLog
 from fhir_bridge.transfer import ENDED, Order, Requested, State, TransferId
 from fhir_bridge.wire import Side
@@ -117,6 +117,16 @@ class Bridge:
         store = Store.open(settings.store, clock=clock, log_origin=settings.log_origin)
         return cls(settings, store, actor=actor, tell=tell, clock=clock)
 
+    @property
+    def store(self) -> Store:
+        """Return what the bridge remembers."""
+        return self._store
+
+    @property
+    def settings(self) -> Settings:
+        """Return what the operator has settled."""
+        return self._settings
+
     def __enter__(self) -> Self:
         """Return the bridge itself."""
         return self
@@ -155,7 +165,7 @@ class Bridge:
         Raises:
             BridgeError: Grouped by who must act; nothing is lost.
         """
-        _check_reasons(order.reasons)
+        check_reasons(order.reasons)
         order = replace(order, preview=preview)
         parties = self._parties(order)
         settled = settle(order, parties, new=new or preview)
@@ -213,7 +223,7 @@ class Bridge:
         lines = {row.ref: row for row in self._store.manifest(transfer)}
         self._store.read_transfer(transfer)
         for ref in refs:
-            _may_decide(ref, lines.get(RecordRef(ref)), release=release)
+            may_decide(ref, lines.get(RecordRef(ref)), release=release)
         type_ = Event.RECORD_RELEASED if release else Event.RECORD_WITHHELD
         self._sign(transfer, type_, {"by": by, "reason": reason, "refs": list(refs)})
         word = "released" if release else "withheld"
@@ -326,6 +336,7 @@ class Bridge:
             source=parties.source.name,
             destination=parties.destination.name,
             request=msgspec.json.encode(settled.order),
+            tenant=settled.custodian.identifier,
         )
         return self._attempt(settled, row)
 
@@ -376,24 +387,3 @@ class Bridge:
             tell=self._tell,
             trace=self._trace,
         )
-
-
-def _check_reasons(reasons: Sequence[str]) -> None:
-    """Refuse before anything is read: the referral is written after the records have left."""
-    known = reason_codes()
-    if unknown := [code for code in reasons if code not in known]:
-        raise SettingsError(
-            f"the reason {unknown[0]!r} is not known: use one of {', '.join(sorted(known))}"
-        )
-
-
-def _may_decide(ref: str, line: LineRow | None, *, release: bool) -> None:
-    if line is None:
-        raise SettingsError(f"{ref} is not a line of this transfer: see fhir-bridge show")
-    if line.consent is not None and line.decision is Decision.WITHHELD:
-        raise Refused(
-            f"{ref} is denied by {line.consent} ({line.provision or 'as a whole'}): no person may"
-            " release it; the way is a new consent"
-        )
-    if release and line.decision not in {Decision.HELD, Decision.UNCLASSIFIED}:
-        raise SettingsError(f"{ref} is {line.decision}, not held: there is nothing to decide")

@@ -90,6 +90,11 @@ class MalformedJson(BadRecord):
 
     issue = "structure"
 
+    def __init__(self, message: str, *, fault: str = "syntax") -> None:
+        """Keep what is wrong: syntax, encoding, surrogate, duplicate-member or number."""
+        super().__init__(message)
+        self.fault = fault
+
 
 class ForeignLink(BadRecord):
     """A link in a server's answer leads away from that server."""

@@ -66,15 +66,19 @@ def decode(raw: bytes) -> Any:
     bare = _outside_strings(raw)
     _check_depth(bare)
     if _NOT_A_NUMBER.search(bare):
-        raise MalformedJson("the answer holds NaN or Infinity, which JSON does not allow")
+        raise MalformedJson(
+            "the answer holds NaN or Infinity, which JSON does not allow", fault="number"
+        )
     if _LONG_NUMBER.search(bare):
-        raise MalformedJson(f"a number has more than {_NUMBER_CHARS_MAX} characters")
+        raise MalformedJson(
+            f"a number has more than {_NUMBER_CHARS_MAX} characters", fault="number"
+        )
     try:
         value = _decode_slowly(raw) if _NEGATIVE_ZERO.search(bare) else _decoder.decode(raw)
     except (msgspec.DecodeError, UnicodeDecodeError, ValueError, RecursionError) as error:
-        raise MalformedJson(_fault(raw)) from error
+        raise _fault(raw) from error
     if bare.count(b":") != _outside_strings(encode(value)).count(b":"):
-        raise MalformedJson("the answer holds the same member twice")
+        raise MalformedJson("the answer holds the same member twice", fault="duplicate-member")
     return value
 
 
@@ -148,10 +152,19 @@ def _decode_slowly(raw: bytes) -> Any:
     return json.loads(raw.decode(), parse_float=_literal, parse_int=integer)
 
 
-def _fault(raw: bytes) -> str:
+def _fault(raw: bytes) -> MalformedJson:
     """Name what is wrong without repeating what was sent."""
     if raw.startswith(b"\xef\xbb\xbf"):
-        return "the answer starts with a byte order mark; it must be plain UTF-8 JSON"
+        return MalformedJson(
+            "the answer starts with a byte order mark; it must be plain UTF-8 JSON",
+            fault="encoding",
+        )
     if re.search(rb"\\u[dD][89a-fA-F]", raw):
-        return "the answer is not JSON, or holds half a surrogate pair"
-    return "the answer is not JSON"
+        return MalformedJson(
+            "the answer is not JSON, or holds half a surrogate pair", fault="surrogate"
+        )
+    try:
+        raw.decode()
+    except UnicodeDecodeError:
+        return MalformedJson("the answer is not UTF-8", fault="encoding")
+    return MalformedJson("the answer is not JSON")

@@ -16,6 +16,7 @@ from fhir_bridge.bundles.referral import (
     Purpose,
     Referral,
     authored_id,
+    check_reasons,
     reason_codes,
     service_request,
 )
@@ -30,6 +31,7 @@ __all__ = [
     "Terms",
     "Undelivered",
     "authored_id",
+    "check_reasons",
     "consent_draft",
     "created_patient",
     "document_reference",

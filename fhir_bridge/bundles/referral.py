@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cache
@@ -201,19 +201,30 @@ def reason_codes() -> dict[str, str]:
     return {one["code"]: one["display"] for one in _trigger_system()["concept"]}
 
 
+def check_reasons(codes: Iterable[str]) -> None:
+    """
+    Refuse an unknown reason before anything is read: the referral is written after the records.
+
+    Raises:
+        SettingsError: It is none of `reason_codes`.
+    """
+    known = reason_codes()
+    if unknown := [code for code in codes if code not in known]:
+        raise SettingsError(
+            f"the reason {unknown[0]!r} is not known: use one of {', '.join(sorted(known))}"
+        )
+
+
 def _reasons(codes: Sequence[str]) -> list[Json]:
     always = concept(_REFERRAL_REASON, "S", "Second Opinion", text="Second medical opinion")
     return [always, *(_reason(code) for code in codes)]
 
 
 def _reason(code: str) -> Json:
-    known = reason_codes()
-    if code not in known:
-        raise SettingsError(
-            f"the reason {code!r} is not known: use one of {', '.join(sorted(known))}"
-        )
-    own = {"system": _trigger_system()["url"], "code": code, "display": known[code]}
-    return {"coding": [*_standard_codings(code), own], "text": known[code]}
+    check_reasons([code])
+    display = reason_codes()[code]
+    own = {"system": _trigger_system()["url"], "code": code, "display": display}
+    return {"coding": [*_standard_codings(code), own], "text": display}
 
 
 def _standard_codings(code: str) -> Iterator[Json]:

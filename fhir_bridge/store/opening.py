@@ -27,6 +27,7 @@ from fhir_bridge.store.api_keys import ApiKeys
 from fhir_bridge.store.database import VERSION, Database, Opened
 from fhir_bridge.store.folder import Folder
 from fhir_bridge.store.leases import Leases
+from fhir_bridge.store.listing import Listing
 from fhir_bridge.store.log import Log
 from fhir_bridge.store.manifests import Manifests
 from fhir_bridge.store.pairings import Pairings
@@ -40,7 +41,18 @@ from fhir_bridge.store.triggers import Triggers
 _OPENING_SECONDS_MAX = 60.0
 
 
-class Store(Transfers, Manifests, Rulings, Pairings, Leases, Published, ApiKeys, Servers, Triggers):
+class Store(
+    Transfers,
+    Listing,
+    Manifests,
+    Rulings,
+    Pairings,
+    Leases,
+    Published,
+    ApiKeys,
+    Servers,
+    Triggers,
+):
     """The bridge's own memory; safe for several threads and several processes."""
 
     @classmethod

@@ -7,8 +7,11 @@ from dataclasses import dataclass
 
 from sqlalchemy import delete, insert, select
 
+from fhir_bridge.errors import Refused, SettingsError
+from fhir_bridge.manifest import Decision
 from fhir_bridge.store import schema
 from fhir_bridge.store.database import Part
+from fhir_bridge.store.manifests import LineRow
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,3 +57,27 @@ class Rulings(Part):
         with self._database.reading() as connection:
             found = [Ruling(**row._asdict()) for row in connection.execute(rows)]
         return {ruling.ref: ruling for ruling in found}
+
+
+def may_decide(ref: str, line: LineRow | None, *, release: bool) -> None:
+    """
+    Check that a person may decide about a line.
+
+    Args:
+        ref: What the person named.
+        line: That line of the manifest; None when there is none.
+        release: Whether it shall go.
+
+    Raises:
+        SettingsError: No such line, or it is not held.
+        Refused: A Consent denies it; no person may release it.
+    """
+    if line is None:
+        raise SettingsError(f"{ref} is not a line of this transfer: see fhir-bridge show")
+    if line.consent is not None and line.decision is Decision.WITHHELD:
+        raise Refused(
+            f"{ref} is denied by {line.consent} ({line.provision or 'as a whole'}): no person may"
+            " release it; the way is a new consent"
+        )
+    if release and line.decision not in {Decision.HELD, Decision.UNCLASSIFIED}:
+        raise SettingsError(f"{ref} is {line.decision}, not held: there is nothing to decide")

@@ -91,8 +91,10 @@ transfer = Table(
     Column("manifest", Integer, nullable=False),
     Column("request", LargeBinary),
     Column("transfer_key", LargeBinary),
+    Column("tenant", Text, nullable=False, server_default=""),
     sqlite_strict=True,
 )
+Index("transfer_of_tenant", transfer.c.tenant, transfer.c.created, transfer.c.id)
 
 line = Table(
     "manifest_line",

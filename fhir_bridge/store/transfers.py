@@ -22,7 +22,8 @@ from fhir_bridge.store.subjects import pseudonym
 
 _KEY_BYTES = 32
 
-_COLUMNS = tuple(c for c in schema.transfer.c if c.name not in {"request", "transfer_key"})
+COLUMNS = tuple(c for c in schema.transfer.c if c.name not in {"request", "transfer_key"})
+"""What a row tells; the rest is sealed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,13 +44,23 @@ class TransferRow:
     updated: str
     manifest: int
     """Number of the last manifest; 0 while there is none."""
+    tenant: str = ""
+    """Identifier of the organisation that answers for the records, ``system|value``."""
 
 
 class Transfers(Log):
     """Transfers, beside the log that says what they did."""
 
-    def create_transfer(
-        self, *, key: str, state: str, source: str, destination: str, request: bytes
+    def create_transfer(  # noqa: PLR0913 - a transfer has these from its first moment
+        self,
+        *,
+        key: str,
+        state: str,
+        source: str,
+        destination: str,
+        request: bytes,
+        tenant: str = "",
+        transfer: str | None = None,
     ) -> TransferRow:
         """
         Remember a new transfer, or return the one that has this key already.
@@ -63,11 +74,11 @@ class Transfers(Log):
             source: Alias of the server, else its host.
             destination: Alias of the server, else its host.
             request: What was asked. Kept sealed only.
+            tenant: The organisation that answers for the records, ``system|value``.
+            transfer: Its id when it was settled before; a random UUID.
         """
         now = timestamp(self._clock.now())
-        id_ = str(uuid.uuid4())
         row = {
-            "id": id_,
             "key": key,
             "attempt": 1,
             "state": state,
@@ -76,10 +87,10 @@ class Transfers(Log):
             "created": now,
             "updated": now,
             "manifest": 0,
-            "request": self._seal.close(f"request/{id_}", request),
-            "transfer_key": self._seal.close(f"transfer-key/{id_}", os.urandom(_KEY_BYTES)),
+            "tenant": tenant,
         }
-        same = select(*_COLUMNS).where(schema.transfer.c.key == key)
+        row |= self._sealed(transfer or str(uuid.uuid4()), request)
+        same = select(*COLUMNS).where(schema.transfer.c.key == key)
         with self._database.writing() as connection:
             found = connection.execute(same).one_or_none()
             if found is None:
@@ -87,7 +98,15 @@ class Transfers(Log):
                 found = connection.execute(same).one()
             else:
                 self._ask_anew(connection, found.id, request)
-        return _transfer(found)
+        return transfer_row(found)
+
+    def _sealed(self, id_: str, request: bytes) -> dict[str, Any]:
+        """Return a new transfer's id and what is kept sealed under it."""
+        return {
+            "id": id_,
+            "request": self._seal.close(f"request/{id_}", request),
+            "transfer_key": self._seal.close(f"transfer-key/{id_}", os.urandom(_KEY_BYTES)),
+        }
 
     def _ask_anew(self, connection: Connection, transfer: str, request: bytes) -> None:
         """Replace what was asked; what was erased stays so."""
@@ -101,9 +120,9 @@ class Transfers(Log):
     def find_by_key(self, key: str) -> TransferRow | None:
         """Return the transfer of a referral key; None when it is new."""
         with self._database.reading() as connection:
-            rows = connection.execute(select(*_COLUMNS).where(schema.transfer.c.key == key))
+            rows = connection.execute(select(*COLUMNS).where(schema.transfer.c.key == key))
             found = rows.one_or_none()
-        return None if found is None else _transfer(found)
+        return None if found is None else transfer_row(found)
 
     def read_transfer(self, transfer: str) -> TransferRow:
         """
@@ -113,13 +132,13 @@ class Transfers(Log):
             SettingsError: There is none with this id.
         """
         with self._database.reading() as connection:
-            return _transfer(_one(connection, transfer, select(*_COLUMNS)))
+            return transfer_row(_one(connection, transfer, select(*COLUMNS)))
 
     def transfers(self) -> tuple[TransferRow, ...]:
         """Return all transfers, oldest first."""
-        rows = select(*_COLUMNS).order_by(schema.transfer.c.created, schema.transfer.c.id)
+        rows = select(*COLUMNS).order_by(schema.transfer.c.created, schema.transfer.c.id)
         with self._database.reading() as connection:
-            return tuple(map(_transfer, connection.execute(rows)))
+            return tuple(map(transfer_row, connection.execute(rows)))
 
     def set_state(self, transfer: str, state: str, *, attempt: int | None = None) -> None:
         """
@@ -212,5 +231,6 @@ def _one(connection: Connection, transfer: str, columns: Select[Any]) -> Row[Any
     return found
 
 
-def _transfer(row: Row[Any]) -> TransferRow:
+def transfer_row(row: Row[Any]) -> TransferRow:
+    """Read a row of `COLUMNS`."""
     return TransferRow(**row._asdict())

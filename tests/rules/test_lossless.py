@@ -126,6 +126,29 @@ def test_byte_order_mark_is_refused_by_name() -> None:
         lossless.decode(b'\xef\xbb\xbf{"a":1}')
 
 
+@pytest.mark.parametrize("raw", [b'["\xed\xa0\x80"]', b'["\xff"]', '{"ä":1}'.encode("latin-1")])
+def test_another_encoding_is_refused_by_name(raw: bytes) -> None:
+    with pytest.raises(MalformedJson, match="not UTF-8") as refused:
+        lossless.decode(raw)
+    assert refused.value.fault == "encoding"
+
+
+@pytest.mark.parametrize(
+    ("raw", "fault"),
+    [
+        (b'{"a":1,"a":1}', "duplicate-member"),
+        (b"[NaN]", "number"),
+        (b"[" + b"1" * 401 + b"]", "number"),
+        (b'["\\ud800"]', "surrogate"),
+        (b"[", "syntax"),
+    ],
+)
+def test_each_fault_has_a_name_that_a_door_can_answer_by(raw: bytes, fault: str) -> None:
+    with pytest.raises(MalformedJson) as refused:
+        lossless.decode(raw)
+    assert refused.value.fault == fault
+
+
 @pytest.mark.parametrize(
     "raw",
     [
@@ -140,8 +163,6 @@ def test_byte_order_mark_is_refused_by_name() -> None:
         b"[+5]",
         b"[-0x]",
         b"<html></html>",
-        b'["\xed\xa0\x80"]',
-        b'["\xff"]',
         b"[[",
         b"[" * 100_000,
     ],
