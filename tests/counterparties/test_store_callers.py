@@ -14,7 +14,7 @@ from fhir_bridge.clock import Clock
 from fhir_bridge.errors import SettingsError
 from fhir_bridge.store import ApiKeyRow, Claim, Claimed, Store
 from fhir_bridge.store.triggers import IN_FLIGHT_SECONDS_MAX
-from tests.counterparties.test_store_transfers import everything
+from tests.simulators.stores import Place
 from tests.simulators.ticking import START, Ticking
 
 KEY = ApiKeyRow(
@@ -35,8 +35,8 @@ def time() -> Ticking:
 
 
 @pytest.fixture
-def store(tmp_path: Path, time: Ticking) -> Iterator[Store]:
-    with Store.open(tmp_path / "store", clock=time.clock(), log_origin="bridge.example") as store:
+def store(place: Place, time: Ticking) -> Iterator[Store]:
+    with place.open(time) as store:
         yield store
 
 
@@ -66,13 +66,15 @@ def test_a_revoked_key_stays_in_the_list(store: Store) -> None:
         store.revoke_api_key("unknown")
 
 
-def test_a_servers_secret_is_kept_sealed_and_gone_with_the_server(store: Store) -> None:
+def test_a_servers_secret_is_kept_sealed_and_gone_with_the_server(
+    store: Store, place: Place
+) -> None:
     store.register_server("lab", '{"base":"https://lab.example/fhir"}', "canary-secret")
     first = store.registered_server("lab")
     assert first is not None
     assert first.secret == "canary-secret"
     assert "canary" not in repr(first)
-    assert b"canary" not in everything(store)
+    assert b"canary" not in place.everything()
 
     store.register_server("lab", '{"base":"https://lab.example/r4"}', None)
     second = store.registered_server("lab")
@@ -137,7 +139,7 @@ def test_a_thousand_equal_triggers_at_once_claim_one_transfer(tmp_path: Path) ->
     assert len({one.transfer for one in claims}) == 1
 
 
-def test_a_trigger_is_kept_as_digests_only(store: Store) -> None:
+def test_a_trigger_is_kept_as_digests_only(store: Store, place: Place) -> None:
     store.claim_trigger("key:a", "canary-key", b"canary-body")
 
-    assert b"canary" not in everything(store)
+    assert b"canary" not in place.everything()
