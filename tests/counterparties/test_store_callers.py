@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
 
@@ -125,10 +124,12 @@ def test_a_trigger_that_failed_may_be_asked_again(store: Store) -> None:
     assert store.claim_trigger("key:a", "order-1", b"corrected").found is Claimed.SAME
 
 
-def test_a_thousand_equal_triggers_at_once_claim_one_transfer(tmp_path: Path) -> None:
+def test_a_thousand_equal_triggers_at_once_claim_one_transfer(place: Place) -> None:
     still = Clock(now=lambda: START)
     with (
-        Store.open(tmp_path / "store", clock=still, log_origin="bridge.example") as store,
+        Store.open(
+            place.folder, clock=still, log_origin="bridge.example", database=place.url
+        ) as store,
         ThreadPoolExecutor(16) as threads,
     ):
         claims = list(

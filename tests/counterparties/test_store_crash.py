@@ -19,7 +19,7 @@ APPENDING = """
 import sys, uuid
 from pathlib import Path
 from fhir_bridge.ledger import Event, NewEntry
-from tests.simulators.stores import Place
+from fhir_bridge.store import Store
 
 with Store.open(Path(sys.argv[1]), log_origin="bridge.example", database=sys.argv[2]) as store:
     while True:

@@ -10,6 +10,7 @@ from datetime import timedelta
 from uuid import UUID, uuid5
 
 import pytest
+from sqlalchemy import Connection, event
 
 from fhir_bridge.errors import AlteredLog, SettingsError, StoreUnavailable
 from fhir_bridge.ledger import Checkpoint, Event, NewEntry, VerifierKey, event_id
@@ -355,6 +356,34 @@ def test_after_a_failed_write_the_store_takes_no_more_until_it_is_opened_again(
     assert store.verify().entries == 2
     with place.open(ticking) as second:
         assert second.append(INTENT, event_id=number(2)).first == 2
+
+
+@pytest.mark.parametrize("place", ["sqlite"], indirect=True)
+@pytest.mark.parametrize(
+    ("limit", "lifted", "reason"),
+    [
+        ("max_page_count = 1", "max_page_count = 1000000", "its disk is full"),
+        ("query_only = on", "query_only = off", "it is read-only"),
+    ],
+)
+def test_a_store_goes_on_by_itself_when_its_disk_takes_more_again(
+    store: Store, limit: str, lifted: str, reason: str
+) -> None:
+    """SQLite has rolled back when it says so: what is there is known."""
+    pragma = limit
+
+    def restrict(connection: Connection) -> None:
+        connection.exec_driver_sql(f"pragma {pragma}")
+
+    event.listen(store._database._reading_engine, "begin", restrict)
+    for _ in range(3):
+        with pytest.raises(StoreUnavailable, match=reason):
+            store.append(*[INTENT] * 100, event_id=number(1))
+    assert not store._database.stopped
+    pragma = lifted
+
+    assert store.append(INTENT, event_id=number(1)).first == 1
+    assert store.verify().entries == 2
 
 
 def test_an_error_of_the_database_shows_no_value(store: Store, place: Place) -> None:
