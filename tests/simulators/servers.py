@@ -19,6 +19,8 @@ _VARIABLES = (
     "FHIR_BRIDGE_SEKMET",
     "FHIR_BRIDGE_VALIDATOR_DIR",
     "FHIR_BRIDGE_POSTGRES",
+    "FHIR_BRIDGE_OIDC_DIR",
+    "FHIR_BRIDGE_SEKMET_DIR",
 )
 
 ABSENT = f"`bash .ci/run` starts them and sets {', '.join(_VARIABLES)}"
@@ -45,6 +47,16 @@ def postgres_url() -> str:
 def validator_folder() -> Path:
     """The folder that holds the built validator: `validate.sh` and `target/`."""
     return Path(os.environ.get("FHIR_BRIDGE_VALIDATOR_DIR") or leave_out())
+
+
+def oidc_folder() -> Path:
+    """The folder that holds oidc-provider: `serve.mjs` and `node_modules/`."""
+    return Path(os.environ.get("FHIR_BRIDGE_OIDC_DIR") or leave_out())
+
+
+def sekmet_folder() -> Path:
+    """The folder that holds SEKMET, for tests that start it with settings of their own."""
+    return Path(os.environ.get("FHIR_BRIDGE_SEKMET_DIR") or leave_out())
 
 
 def leave_out() -> NoReturn:
