@@ -14,7 +14,6 @@ import hashlib
 import uuid
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
 
@@ -65,8 +64,7 @@ def verify(connection: Connection, key: VerifierKey, log: str, seal: Seal) -> Ve
         AlteredLog: Names the first fault.
     """
     try:
-        with ExitStack() as cursors:
-            return _Verification(connection, cursors, key, log, seal).run()
+        return _Verification(connection, key, log, seal).run()
     except DatabaseError as error:
         if isinstance(error, OperationalError) and not _is_about_tables(error):
             raise
@@ -81,11 +79,8 @@ def _is_about_tables(error: OperationalError) -> bool:
 class _Verification:
     """One pass over the rows, oldest first."""
 
-    def __init__(
-        self, connection: Connection, cursors: ExitStack, key: VerifierKey, log: str, seal: Seal
-    ) -> None:
+    def __init__(self, connection: Connection, key: VerifierKey, log: str, seal: Seal) -> None:
         self._connection = connection
-        self._cursors = cursors
         self._key = key
         self._log = log
         self._seal = seal
@@ -122,10 +117,7 @@ class _Verification:
         )
 
     def _rows(self, rows: Select[Any]) -> Iterator[Row[Any]]:
-        options = {"yield_per": _ROWS_AT_ONCE}
-        return iter(
-            self._cursors.enter_context(self._connection.execute(rows, execution_options=options))
-        )
+        return iter(self._connection.execute(rows.execution_options(yield_per=_ROWS_AT_ONCE)))
 
     def _read(self, row: Row[Any]) -> Entry:
         expected = self._frontier.size

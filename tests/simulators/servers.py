@@ -21,6 +21,7 @@ _VARIABLES = (
     "FHIR_BRIDGE_POSTGRES",
     "FHIR_BRIDGE_OIDC_DIR",
     "FHIR_BRIDGE_SEKMET_DIR",
+    "FHIR_BRIDGE_CHROMIUM",
 )
 
 ABSENT = f"`bash .ci/run` starts them and sets {', '.join(_VARIABLES)}"
@@ -42,6 +43,11 @@ def sekmet_base() -> str:
 def postgres_url() -> str:
     """The URL of a PostgreSQL server, with a role that may create databases."""
     return os.environ.get("FHIR_BRIDGE_POSTGRES") or leave_out()
+
+
+def chromium() -> str:
+    """The program of a Chromium browser."""
+    return os.environ.get("FHIR_BRIDGE_CHROMIUM") or leave_out()
 
 
 def validator_folder() -> Path:
