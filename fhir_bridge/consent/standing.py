@@ -69,6 +69,10 @@ class Standing:
             return False
         return treatment or any(one.permits for one in self._directives)
 
+    def permitting(self) -> dict[RecordRef, str]:
+        """Return the Consents that may permit something, each with the path of its permit."""
+        return {one.ref: one.permits[0].path for one in self._directives if one.permits}
+
     def wider_pairs(self) -> tuple[tuple[RecordRef, RecordRef], ...]:
         """
         Return older permits with newer ones that limit more, for the manifest.

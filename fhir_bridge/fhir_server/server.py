@@ -32,6 +32,18 @@ class FhirServer:
         self._reader: Reader | None = None
         self._capabilities = known
         self._room: Room | None = None
+        self._origin: FhirServer | None = None
+
+    def traced(self, request_id: str) -> FhirServer:
+        """
+        Return the same server, for requests that bear an id of their own.
+
+        Args:
+            request_id: Sent as ``X-Request-Id``; joins the server's log with ours.
+        """
+        view = FhirServer(self._wire.traced(request_id), known=self._capabilities)
+        view._origin = self
+        return view
 
     @property
     def base(self) -> str:
@@ -52,7 +64,9 @@ class FhirServer:
             SourceUnreachable: or DestinationUnreachable.
         """
         if self._capabilities is None:
-            self._capabilities = capabilities.ask(self._wire)
+            origin = self._origin
+            asked = capabilities.ask(self._wire) if origin is None else origin.capabilities()
+            self._capabilities = asked
             self._wire.gzip_requests = self._capabilities.quirks.gzip_requests
         return self._capabilities
 

@@ -14,6 +14,7 @@ destination has is looked at, and what the log has is not signed twice.
 from __future__ import annotations
 
 from fhir_bridge.errors import ConsentRefused, Incomplete, Refused
+from fhir_bridge.journey import recording
 from fhir_bridge.journey.announcing import Announced, announce
 from fhir_bridge.journey.closing import close, close_unsent
 from fhir_bridge.journey.delivering import ConsentChanged
@@ -65,10 +66,11 @@ def carry(requested: Requested, parties: Parties, patient: Resource) -> Ended:
         Refused: A rule forbids it. Nothing was sent.
         Unreachable: Try again later; nothing is lost.
     """
-    pen = Pen.of(parties, requested)
+    pen = Pen.of(parties, requested, patient)
+    parties = pen.parties
     patient_name = f"{parties.source.identity}/{requested.patient}"
     with parties.store.lease(parties.destination.identity, patient_name):
-        pen.sign(Event.TRANSFER_REQUESTED, statement=_said(requested))
+        pen.sign(Event.TRANSFER_REQUESTED, recording.requested(requested))
         for _ in range(_DECISIONS_MAX):
             try:
                 return _carry_once(pen, patient)
@@ -77,7 +79,8 @@ def carry(requested: Requested, parties: Parties, patient: Resource) -> Ended:
             except Refused:
                 parties.store.set_state(requested.id, State.REFUSED)
                 raise
-        pen.sign(Event.CONSENT_DENIED, phase="restless", outcome=SERIOUS)
+        restless = recording.denied(None, "the patient's consents changed all the time")
+        pen.sign(Event.CONSENT_DENIED, restless, phase="restless", outcome=SERIOUS)
         parties.store.set_state(requested.id, State.REFUSED)
         raise ConsentRefused(
             f"the patient's consents changed {_DECISIONS_MAX} times while the transfer ran: look"
@@ -91,17 +94,9 @@ def preview(requested: Requested, parties: Parties, patient: Resource) -> Releas
 
     Reading the record is an act too, so it is signed into the log.
     """
-    pen = Pen.of(parties, requested)
-    pen.sign(Event.TRANSFER_REQUESTED)
+    pen = Pen.of(parties, requested, patient)
+    pen.sign(Event.TRANSFER_REQUESTED, recording.requested(requested))
     return release(pen, patient, permit(pen, patient), fetch_attachments=False)
-
-
-def _said(requested: Requested) -> dict[str, str] | None:
-    """What a person gave as reason is signed, and stays sealed and erasable."""
-    order = requested.order
-    if not order.basis_reason:
-        return None
-    return {"basis": str(order.basis), "reason": order.basis_reason}
 
 
 def _carry_once(pen: Pen, patient: Resource) -> Ended:

@@ -10,14 +10,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from fhir_bridge.errors import PatientUnclear
+from fhir_bridge.journey import recording
 from fhir_bridge.journey.consenting import unchanged
 from fhir_bridge.journey.delivering import ConsentChanged
-from fhir_bridge.journey.matching import Matched, match
+from fhir_bridge.journey.matching import Matched, match, shown
 from fhir_bridge.journey.parties import Progress, Step
 from fhir_bridge.journey.releasing import Released
 from fhir_bridge.journey.signing import SERIOUS, Pen
 from fhir_bridge.ledger import Event
-from fhir_bridge.transfer import Requested, State
+from fhir_bridge.transfer import State
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,26 +42,19 @@ def announce(pen: Pen, released: Released) -> Announced:
     """
     parties, requested = pen.parties, pen.requested
     confirm_consent(pen, released)
-    pen.sign(Event.PATIENT_ASKED, consent=released.consent)
-    try:
-        matched = match(requested, parties, released.patient)
-    except PatientUnclear:
-        pen.sign(Event.PATIENT_MATCHED, phase="unclear", outcome=SERIOUS)
-        raise
-    pen.sign(Event.PATIENT_MATCHED, statement=_confirmed(matched, requested))
-    parties.store.set_state(requested.id, State.MATCHED)
-    parties.tell(
-        Progress(
-            step=Step.PATIENT,
-            sentence=f"{matched.ref} at {parties.destination.name}: {matched.how}",
-        )
-    )
+    matched = _matched(pen, released)
     intent = pen.sign(
         Event.DISCLOSURE_INTENT,
+        recording.disclosed(
+            requested.id,
+            released.manifest,
+            number=released.number,
+            key=pen.key,
+            consent=released.consent,
+        ),
         phase=str(released.number),
         consent=released.consent,
         content=pen.content_of(released.manifest),
-        statement=_waived(released),
     )
     parties.store.set_state(requested.id, State.ANNOUNCED)
     parties.tell(
@@ -73,15 +67,31 @@ def announce(pen: Pen, released: Released) -> Announced:
     return Announced(released=released, matched=matched, intent=intent)
 
 
-def _waived(released: Released) -> dict[str, list[str]] | None:
-    """Which Consents count without their signed paper, because the operator says so."""
-    refs = [str(one.ref) for one in released.consent.standing.consents if one.paper_waived]
-    return {"paper_waived": refs} if refs else None
-
-
-def _confirmed(matched: Matched, requested: Requested) -> dict[str, str] | None:
-    """Who said that the given patient is the right one although data differ."""
-    return {"by": requested.order.override} if matched.by_person else None
+def _matched(pen: Pen, released: Released) -> Matched:
+    """Sign what is shown of the patient before it is, ask, and sign the answer."""
+    parties, requested = pen.parties, pen.requested
+    systems, asked = shown(requested, parties, released.patient)
+    pen.sign(
+        Event.PATIENT_ASKED,
+        recording.asked(requested.id, released.consent, systems),
+        consent=released.consent,
+    )
+    try:
+        matched = match(requested, parties, released.patient)
+    except PatientUnclear:
+        act = recording.matched(parties.destination, None, asked, "")
+        pen.sign(Event.PATIENT_MATCHED, act, phase="unclear", outcome=SERIOUS)
+        raise
+    by = requested.order.override if matched.by_person else ""
+    pen.sign(Event.PATIENT_MATCHED, recording.matched(parties.destination, matched, asked, by))
+    parties.store.set_state(requested.id, State.MATCHED)
+    parties.tell(
+        Progress(
+            step=Step.PATIENT,
+            sentence=f"{matched.ref} at {parties.destination.name}: {matched.how}",
+        )
+    )
+    return matched
 
 
 def confirm_consent(pen: Pen, released: Released) -> None:
@@ -92,5 +102,11 @@ def confirm_consent(pen: Pen, released: Released) -> None:
         ConsentChanged: What was released must be decided again.
     """
     if not unchanged(released.consent, pen.parties, released.patient):
-        pen.sign(Event.CONSENT_REVOKED, phase=f"{released.number}.{pen.parties.clock.now()}")
+        pen.sign(
+            Event.CONSENT_REVOKED,
+            recording.changed(released.consent),
+            phase=f"{released.number}.{pen.parties.clock.now()}",
+            outcome=SERIOUS,
+            consent=released.consent,
+        )
         raise ConsentChanged("the patient's consents are not what they were when weighed")

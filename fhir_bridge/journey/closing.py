@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from fhir_bridge import lossless
+from fhir_bridge.journey import recording
 from fhir_bridge.journey.announcing import confirm_consent
 from fhir_bridge.journey.authoring import provenance, referral
 from fhir_bridge.journey.delivering import Looked, deliver, look, read_back
@@ -49,11 +50,14 @@ def close(pen: Pen, delivered: Delivered) -> Ended:
         missing += _write(pen, delivered, request, told)
     gaps = (*delivered.gaps, *missing)
     state = _state(delivered, gaps)
+    number = delivered.announced.released.number
     if delivered.whole and not missing:
-        pen.sign(Event.DELIVERY_CONFIRMED, phase=str(delivered.announced.released.number))
+        act = recording.confirmed(number, delivered.manifest)
+        pen.sign(Event.DELIVERY_CONFIRMED, act, phase=str(number))
     pen.sign(
         Event.TRANSFER_CLOSED,
-        phase=f"{delivered.announced.released.number}.{state}",
+        recording.closed(number, state, gaps=len(gaps), images=len(images)),
+        phase=f"{number}.{state}",
         outcome=OK if state is State.CLOSED else MINOR,
         content=pen.content_of(delivered.manifest),
     )
@@ -74,7 +78,8 @@ def close_unsent(pen: Pen, released: Released) -> Ended:
     manifest = released.manifest
     waits = manifest.having(Decision.HELD, Decision.UNCLASSIFIED)
     state = State.HELD if waits else State.INCOMPLETE
-    pen.sign(Event.TRANSFER_CLOSED, phase=f"{released.number}.{state}", outcome=MINOR)
+    act = recording.closed(released.number, state, gaps=len(released.gaps))
+    pen.sign(Event.TRANSFER_CLOSED, act, phase=f"{released.number}.{state}", outcome=MINOR)
     rows = [LineRow.of(line, pen.key) for line in manifest.lines]
     pen.parties.store.save_manifest(pen.requested.id, released.number, rows, released.gaps)
     pen.parties.store.set_state(pen.requested.id, state)

@@ -46,6 +46,15 @@ class Consented:
         return self.standing.decide(facts)
 
 
+class NothingPermitted(ConsentRefused):
+    """Every Consent was read and weighed, and none lets anything go."""
+
+    def __init__(self, sentence: str, weighed: Consented) -> None:
+        """Keep what was weighed, for the log."""
+        super().__init__(sentence)
+        self.weighed = weighed
+
+
 def consented(requested: Requested, parties: Parties, patient: Resource) -> Consented:
     """
     Weigh every Consent of the patient.
@@ -78,7 +87,7 @@ def consented(requested: Requested, parties: Parties, patient: Resource) -> Cons
     )
     permits = standing.may_release_something(treatment=result.basis is Basis.TREATMENT)
     if not permits:
-        raise ConsentRefused(_why(standing, requested))
+        raise NothingPermitted(_why(standing, requested), result)
     return result
 
 

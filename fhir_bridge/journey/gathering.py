@@ -49,6 +49,10 @@ class Found:
     foreign: set[RecordRef] = field(default_factory=set[RecordRef])
     """Reached by a reference, and about another patient: never travel."""
     gaps: list[Gap] = field(default_factory=list[Gap])
+    asked: list[tuple[str, dict[str, str]]] = field(
+        default_factory=list[tuple[str, dict[str, str]]]
+    )
+    """Searches that were made, for the log."""
 
 
 def gather(parties: Parties, patient: Resource, kinds: Sequence[Kind]) -> Found:
@@ -104,11 +108,13 @@ def _pool(parties: Parties, found: Found, kinds: Sequence[Kind]) -> dict[RecordR
     missing = queries
     if provider.server.capabilities().everything:
         types = sorted({type_ for type_, _ in queries} | set(parties.closure.supporting_types))
+        found.asked.append((f"Patient/{patient.id}/$everything", {"_type": ",".join(types)}))
         answer = provider.server.everything(patient.id, types)
         for resource in answer.resources:
             if resource.type in types:
                 pool[resource.ref] = resource
         missing = list(queries) if answer.shortfall else _short_of(provider, queries, pool)
+    found.asked += missing
     for (type_, _), answer in zip(missing, _ask(provider, missing), strict=True):
         _refuse_unfiltered(answer, type_, patient, provider.server.base)
         pool.update((resource.ref, resource) for resource in answer.resources)

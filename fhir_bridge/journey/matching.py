@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from fhir_bridge.errors import PatientUnclear
 from fhir_bridge.fhir_server import Absent, FhirServer
 from fhir_bridge.journey.parties import Parties
+from fhir_bridge.journey.recording import searches_for_patient
 from fhir_bridge.patient import (
     Choice,
     Match,
@@ -72,6 +73,24 @@ def match(requested: Requested, parties: Parties, patient: Resource) -> Matched:
             ref=choice.ref, create=False, how="matched by identifier, family name and birth date"
         )
     raise PatientUnclear(_undecided(parties, choice))
+
+
+def shown(
+    requested: Requested, parties: Parties, patient: Resource
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """
+    Say what the second provider is shown of the patient, before it is.
+
+    Returns:
+        Systems of the identifiers, and the requests without their values; no
+        requests when the patient was given, because then one resource is read.
+    """
+    if requested.order.at_destination not in {MATCH, CREATE}:
+        return (), ()
+    own = RecordRef(f"Patient/{copy_id(parties.source.identity, patient.ref)}")
+    rows = identifiers_for_asking(patient.content(), own_systems=_own_systems(parties))
+    systems = tuple(dict.fromkeys(system for system, _ in rows))
+    return systems, searches_for_patient(systems, own)
 
 
 def _created(parties: Parties, candidates: Sequence[Resource], own: RecordRef) -> Matched:

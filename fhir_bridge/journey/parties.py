@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from zoneinfo import ZoneInfo
 
@@ -80,6 +80,16 @@ class Parties:
     """Called after each step, for someone who watches."""
     trace: str | None = None
     """The trace of who asked, 32 hexadecimal digits: ties the log to theirs."""
+
+    def traced(self, request_id: str) -> Parties:
+        """Return the same parties, whose servers are sent this id with each request."""
+        return replace(
+            self,
+            source=replace(self.source, server=self.source.server.traced(request_id)),
+            destination=replace(
+                self.destination, server=self.destination.server.traced(request_id)
+            ),
+        )
 
     @property
     def same_base(self) -> bool:

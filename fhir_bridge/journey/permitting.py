@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from fhir_bridge.errors import ConsentRefused
-from fhir_bridge.journey.consenting import Consented, consented
+from fhir_bridge.journey import recording
+from fhir_bridge.journey.consenting import Consented, NothingPermitted, consented
 from fhir_bridge.journey.parties import Progress, Step
 from fhir_bridge.journey.signing import SERIOUS, Pen
 from fhir_bridge.ledger import Event
@@ -21,10 +22,17 @@ def permit(pen: Pen, patient: Resource) -> Consented:
     parties, requested = pen.parties, pen.requested
     try:
         consent = consented(requested, parties, patient)
-    except ConsentRefused:
-        pen.sign(Event.CONSENT_DENIED, phase=_round(pen), outcome=SERIOUS)
+    except ConsentRefused as error:
+        weighed = error.weighed if isinstance(error, NothingPermitted) else None
+        act = recording.denied(weighed, "no consent lets anything go, or not all could be read")
+        pen.sign(Event.CONSENT_DENIED, act, phase=_round(pen), outcome=SERIOUS)
         raise
-    pen.sign(Event.CONSENT_VERIFIED, phase=pen.consent_phase(consent), consent=consent)
+    pen.sign(
+        Event.CONSENT_VERIFIED,
+        recording.permitted(consent),
+        phase=pen.consent_phase(consent),
+        consent=consent,
+    )
     parties.store.set_state(requested.id, State.PERMITTED)
     parties.tell(Progress(step=Step.CONSENT, sentence=_sentence(consent)))
     return consent

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from fhir_bridge.journey import recording
 from fhir_bridge.journey.attaching import Attached, Attachments, fetch
 from fhir_bridge.journey.consenting import Consented
 from fhir_bridge.journey.deciding import ByPerson, Decided, Decisions, Rules, decide
@@ -49,7 +50,8 @@ def release(
     """
     parties, requested = pen.parties, pen.requested
     found = gather(parties, patient, requested.order.kinds)
-    pen.sign(Event.RECORDS_FETCHED, outcome=MINOR if found.gaps else OK)
+    act = recording.fetched(parties.source, found)
+    pen.sign(Event.RECORDS_FETCHED, act, outcome=MINOR if found.gaps else OK)
     _tell_gathered(pen, found)
     rules = _rules(pen, consent)
     attached = Attachments()

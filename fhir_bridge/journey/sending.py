@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 
 from fhir_bridge.compare import Verdict
 from fhir_bridge.fhir_server import Stored, Write
+from fhir_bridge.journey import recording
 from fhir_bridge.journey.announcing import Announced, confirm_consent
 from fhir_bridge.journey.authoring import Authored, author
 from fhir_bridge.journey.copying import Copies, copy, theirs
@@ -100,7 +101,9 @@ def _deliver(
             pen.parties, copies.writes(looked.to_send, looked.if_match), before, stored.extend
         )
     except ConsentChanged:
-        _sign_result(pen, announced, _gone(announced, copies, stored), MINOR)
+        stayed = "a consent changed: the rest was not sent"
+        gone = _gone(announced, copies, stored, looked)
+        _sign_result(pen, announced, gone, MINOR, sent=_taken(stored), sentence=stayed)
         raise
     pen.parties.store.set_state(pen.requested.id, State.DELIVERED)
     documents = sum(1 for line in announced.released.manifest.released if line.attachment)
@@ -114,9 +117,15 @@ def _deliver(
     return sent
 
 
-def _gone(announced: Announced, copies: Copies, stored: Sequence[Stored]) -> Manifest:
-    """Return the lines whose copies had left before the consent changed."""
-    there = {one.ref for one in stored if one.error is None}
+def _taken(stored: Sequence[Stored]) -> int:
+    return sum(1 for one in stored if one.error is None)
+
+
+def _gone(
+    announced: Announced, copies: Copies, stored: Sequence[Stored], looked: Looked
+) -> Manifest:
+    """Return the lines whose copies had left before the consent changed, now or in a run before."""
+    there = {one.ref for one in stored if one.error is None} | set(looked.same)
     return Manifest(
         tuple(
             line
@@ -164,7 +173,15 @@ def _reconciled(pen: Pen, announced: Announced, evidence: _Evidence) -> Delivere
         gaps=tuple(gaps),
     )
     arrived = Manifest(tuple(line for line in manifest.released if _arrived(line, looked)))
-    _sign_result(pen, announced, arrived, OK if delivered.whole else MINOR)
+    missing = sum(1 for gap in delivered.gaps if gap.at == "destination" and not gap.accepted)
+    _sign_result(
+        pen,
+        announced,
+        arrived,
+        OK if delivered.whole else MINOR,
+        sent=sent.stored,
+        sentence="" if delivered.whole else f"{missing} gaps of delivery",
+    )
     parties.store.set_state(pen.requested.id, State.VERIFIED)
     counts = manifest.counts()
     parties.tell(
@@ -281,12 +298,29 @@ def _last_verified(pen: Pen, refs: Sequence[RecordRef]) -> Callable[[RecordRef, 
     return last_verified
 
 
-def _sign_result(pen: Pen, announced: Announced, manifest: Manifest, outcome: OutcomeCode) -> None:
-    content = pen.content_of(manifest)
+def _sign_result(
+    pen: Pen,
+    announced: Announced,
+    manifest: Manifest,
+    outcome: OutcomeCode,
+    *,
+    sent: int,
+    sentence: str,
+) -> None:
+    content, released = pen.content_of(manifest), announced.released
     pen.sign(
         Event.DISCLOSURE_RESULT,
-        phase=f"{announced.released.number}.{outcome}.{content.root}",
+        recording.disclosed(
+            pen.requested.id,
+            manifest,
+            number=released.number,
+            key=pen.key,
+            consent=released.consent,
+            sentence=sentence,
+            counts={"sent": sent, "announced": len(released.manifest.released)},
+        ),
+        phase=f"{released.number}.{outcome}.{content.root}",
         outcome=outcome,
-        consent=announced.released.consent,
+        consent=released.consent,
         content=content,
     )

@@ -8,14 +8,18 @@ taken up again after a crash signs nothing twice.
 from __future__ import annotations
 
 import hashlib
+import uuid
 from dataclasses import dataclass
-from typing import Any, Literal, Self
+from typing import Literal, Self
 
+from fhir_bridge.audit import Act, Scene, write
+from fhir_bridge.journey import recording
 from fhir_bridge.journey.consenting import Consented
 from fhir_bridge.journey.parties import Parties
-from fhir_bridge.ledger import ConsentSeen, Content, Event, NewEntry, event_id
+from fhir_bridge.ledger import ConsentSeen, Content, Event, NewEntry, event_id, timestamp
 from fhir_bridge.manifest import Manifest, root, sealed_digest
-from fhir_bridge.records import Json, digest
+from fhir_bridge.records import Json, Resource, digest
+from fhir_bridge.sensitivity import is_test_data
 from fhir_bridge.transfer import Requested
 
 OutcomeCode = Literal["0", "4", "8", "12"]
@@ -24,9 +28,6 @@ MINOR: OutcomeCode = "4"
 """Something is missing, and named."""
 SERIOUS: OutcomeCode = "8"
 """Refused."""
-
-_BROUGHT = "Consent/brought-by-the-operator"
-"""Names a Consent that the source does not hold: its own id could be anything."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,39 +40,62 @@ class Pen:
     """The transfer's erasable key, 32 bytes."""
     subject: str
     """The patient's pseudonym in this transfer."""
+    scene: Scene
+    """Who takes part, for the body of each act."""
 
     @classmethod
-    def of(cls, parties: Parties, requested: Requested) -> Self:
-        """Take up the pen for a transfer that the store knows."""
+    def of(cls, parties: Parties, requested: Requested, patient: Resource) -> Self:
+        """
+        Take up the pen for a transfer that the store knows.
+
+        Args:
+            parties: Everyone who takes part.
+            requested: The transfer.
+            patient: The patient at the source, as just read.
+        """
         store = parties.store
+        trace = parties.trace or trace_of(requested)
         return cls(
-            parties=parties,
+            parties=parties.traced(trace),
             requested=requested,
             key=store.transfer_key(requested.id),
             subject=store.subject(f"{parties.source.identity}/{requested.patient}", requested.id),
+            scene=Scene(
+                host=store.log.partition("/")[0],
+                actor=parties.actor,
+                transfer=requested.id,
+                trace=trace,
+                purpose=requested.order.purpose,
+                custodian=requested.custodian.identifier,
+                recipient=requested.recipient.identifier,
+                source=recording.end(parties.source),
+                destination=recording.end(parties.destination),
+                patient=recording.end(parties.source).named(requested.patient),
+                test_data=is_test_data(patient.content()),
+            ),
         )
 
     def sign(
         self,
         type_: Event,
+        act: Act,
         *,
         phase: str = "",
         outcome: OutcomeCode = OK,
         consent: Consented | None = None,
         content: Content | None = None,
-        statement: dict[str, Any] | None = None,
     ) -> int:
         """
         Append one act, durably, under a signed checkpoint.
 
         Args:
             type_: What happened.
+            act: What its AuditEvent says of it.
             phase: What tells this act from others of its type in this attempt,
                 e.g. the manifest's number.
             outcome: Code of http://hl7.org/fhir/audit-event-outcome.
             consent: The Consents the act rests on.
             content: What is disclosed.
-            statement: What a person said; kept sealed and erasable.
 
         Returns:
             The entry's index. The same act signed before gives the same index.
@@ -80,6 +104,7 @@ class Pen:
             StoreUnavailable: Not written; nothing may leave.
         """
         order, requested, parties = self.requested.order, self.requested, self.parties
+        id_ = event_id(requested.id, str(type_), requested.attempt, phase)
         entry = NewEntry(
             type=type_,
             actor=parties.actor,
@@ -96,11 +121,14 @@ class Pen:
             consent=self._consents(consent) if consent else (),
             content=content,
             subject=self.subject,
-            statement=statement,
-            trace=parties.trace,
+            trace=self.scene.trace,
+            audit_event=self._body(type_, act, id_, outcome),
         )
-        id_ = event_id(requested.id, str(type_), requested.attempt, phase)
         return parties.store.append(entry, event_id=id_).first
+
+    def _body(self, type_: Event, act: Act, id_: str, outcome: OutcomeCode) -> bytes:
+        recorded = timestamp(self.parties.clock.now())
+        return write(self.scene, act, event=type_, id_=id_, recorded=recorded, outcome=outcome)
 
     def content_of(self, manifest: Manifest) -> Content:
         """Describe the released lines of a manifest."""
@@ -125,9 +153,19 @@ class Pen:
         if consent.brought is not None and any(
             state.brought and state.counts for state in consent.standing.consents
         ):
-            seen.append(self._seen(_BROUGHT, "-", consent.brought))
+            seen.append(self._seen(recording.BROUGHT, "-", consent.brought))
         return tuple(seen)
 
     def _seen(self, ref: str, version: str, content: Json) -> ConsentSeen:
         commitment = sealed_digest(self.key, digest(content))
         return ConsentSeen(id=ref, version=version, commitment=commitment)
+
+
+def trace_of(requested: Requested) -> str:
+    """
+    Return what joins our log with the servers' logs, for one attempt of a transfer.
+
+    Returns:
+        32 hexadecimal digits, the same when the attempt is taken up again.
+    """
+    return uuid.uuid5(uuid.UUID(requested.id), f"trace/{requested.attempt}").hex

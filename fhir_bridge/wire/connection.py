@@ -8,11 +8,13 @@ if they were all, seen 2026-11).
 
 from __future__ import annotations
 
+import copy
 import gzip
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from http.cookiejar import DefaultCookiePolicy
 from threading import Lock
+from types import MappingProxyType
 from typing import Any, TypedDict, Unpack
 from urllib.parse import quote, urlencode, urlsplit
 
@@ -64,6 +66,9 @@ class Parts(TypedDict, total=False):
 
 class Wire:
     """Speaks HTTP to one server, and to no other."""
+
+    trace: Mapping[str, str] = MappingProxyType({})
+    """Headers that join the server's log with ours; set on a view (`traced`)."""
 
     def __init__(  # noqa: PLR0913 - what may differ between servers
         self,
@@ -163,7 +168,7 @@ class Wire:
         """
         body, retry = parts.get("body"), parts.get("retry", PATIENT)
         url = self._url(target, parts.get("params"))
-        wanted = {**_ALWAYS, "Accept": accept, **(parts.get("headers") or {})}
+        wanted = {**_ALWAYS, **self.trace, "Accept": accept, **(parts.get("headers") or {})}
         if body is not None:
             wanted["Content-Type"] = parts.get("content_type", FHIR_JSON)
         packed = self._packed(body, wanted)
@@ -180,6 +185,17 @@ class Wire:
         if answer.status == 401 and self._credential.renew(shown):  # noqa: PLR2004 - RFC 9110 15.5.2
             answer = self._with_retries(once, retry)
         return answer
+
+    def traced(self, request_id: str) -> Wire:
+        """
+        Return the same connections, for requests that bear an id of their own.
+
+        Args:
+            request_id: Sent as ``X-Request-Id``; joins the server's log with ours.
+        """
+        view = copy.copy(self)
+        view.trace = {"X-Request-Id": request_id}
+        return view
 
     def follow(self, link: str) -> str:
         """

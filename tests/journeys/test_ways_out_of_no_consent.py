@@ -11,9 +11,11 @@ from typing import Any
 
 import pytest
 
+from fhir_bridge.audit import opened
 from fhir_bridge.bridge import Report
 from fhir_bridge.clock import Clock
 from fhir_bridge.errors import BridgeError, ConsentRefused, SettingsError
+from fhir_bridge.ledger import Event
 from fhir_bridge.manifest import sealed_digest
 from fhir_bridge.records import RecordRef, digest
 from fhir_bridge.store import Store
@@ -296,7 +298,10 @@ def test_a_waived_paper_is_written_into_the_log(tmp_path: Path) -> None:
         report = world.transfer()
 
         assert report.state is State.CLOSED
-        assert world.said("disclosure.intent") == [{"paper_waived": [CONSENT]}]
+        told = [
+            opened(body) for entry, body in world.bodies() if entry.type == Event.DISCLOSURE_INTENT
+        ]
+        assert [(one.ref, one.reason) for one in told[0].consents] == [(CONSENT, "paper-waived")]
 
 
 def test_without_the_waiver_a_consent_without_its_paper_lets_nothing_go(tmp_path: Path) -> None:

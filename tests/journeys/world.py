@@ -21,6 +21,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from fhir_bridge import stories
+from fhir_bridge.audit import opened
 from fhir_bridge.bridge import Bridge, Report
 from fhir_bridge.clock import Clock
 from fhir_bridge.errors import StoreUnavailable
@@ -176,6 +177,7 @@ class World:
             tables[f"servers.{name}"] += tables.pop(name, "")
         text = "".join(f"[{name}]\n{lines}\n" for name, lines in tables.items())
         if text != self._toml:  # several bridges may open at once
+            file.parent.mkdir(parents=True, exist_ok=True)
             file.write_text(text, encoding="utf-8")
             self._toml = text
         return load(file, store=self.folder / "store", environ={})
@@ -249,10 +251,15 @@ class World:
         """Return the types of the log's entries, oldest first."""
         return [str(entry.type) for entry in self.entries()]
 
-    def said(self, type_: str) -> list[Any]:
-        """Return what was said in each entry of a type; None where nothing was."""
+    def said(self, type_: str) -> list[dict[str, str]]:
+        """Return what the AuditEvent of each entry of a type tells: codes, counts, reasons."""
+        return [opened(body).details for entry, body in self.bodies() if entry.type == type_]
+
+    def bodies(self) -> list[tuple[Entry, bytes]]:
+        """Return what the log's entries commit to, opened."""
         with Store.open(self.settings.store, clock=Clock(), log_origin="test.example") as store:
-            return [store.statement(one.idx) for one in store.entries() if one.type == type_]
+            found = [(entry, store.body(entry.idx)) for entry in store.entries()]
+        return [(entry, body) for entry, body in found if body is not None]
 
     def verify(self) -> int:
         with self.bridge() as bridge:
