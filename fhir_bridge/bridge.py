@@ -114,7 +114,12 @@ class Bridge:
             StoreUnavailable: The store cannot be written.
         """
         clock = clock or Clock()
-        store = Store.open(settings.store, clock=clock, log_origin=settings.log_origin)
+        store = Store.open(
+            settings.store,
+            clock=clock,
+            log_origin=settings.log_origin,
+            database=settings.database,
+        )
         return cls(settings, store, actor=actor, tell=tell, clock=clock)
 
     @property

@@ -23,6 +23,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from fhir_bridge.errors import SettingsError
 from fhir_bridge.settings.addresses import is_loopback
 from fhir_bridge.settings.credentials import CredentialSettings, Secret, credential
+from fhir_bridge.settings.keeping import read_database
 from fhir_bridge.settings.tables import paths, refuse_unknown, table
 
 __all__ = [
@@ -42,6 +43,10 @@ __all__ = [
 
 LOG_ORIGIN = "fhir-bridge.localhost"
 
+_KEYS = {
+    *("store", "database", "database_env", "log", "consent", "sensitivity", "servers"),
+    *("api", "smart"),
+}
 _SERVER_KEYS = {
     "base",
     "identity",
@@ -116,6 +121,8 @@ class Settings:
     """Everything the operator has settled."""
 
     store: Path
+    database: str = ""
+    """URL of a PostgreSQL database; empty for SQLite in the store."""
     log_origin: str = LOG_ORIGIN
     """Host in the audit log's name."""
     servers: Mapping[str, ServerSettings] = field(default_factory=dict[str, ServerSettings])
@@ -187,7 +194,7 @@ def load(path: Path | None, *, store: Path | None, environ: Mapping[str, str]) -
             raise SettingsError(f"the settings file {found} cannot be read") from error
         except tomllib.TOMLDecodeError as error:
             raise SettingsError(f"{found} is not TOML: {error}") from error
-    refuse_unknown(tree, {"store", "log", "consent", "sensitivity", "servers", "api", "smart"}, "")
+    refuse_unknown(tree, _KEYS, "")
     consent = table(tree, "consent")
     refuse_unknown(consent, {"policies", "waive_paper", "part2_programs"}, "consent.")
     smart = table(tree, "smart")
@@ -195,6 +202,7 @@ def load(path: Path | None, *, store: Path | None, environ: Mapping[str, str]) -
     named = store or (Path(str(tree["store"])).expanduser() if "store" in tree else None)
     return Settings(
         store=named or default_store(environ),
+        database=read_database(tree, environ),
         log_origin=str(table(tree, "log").get("origin", LOG_ORIGIN)),
         servers={name: read_server(name, value) for name, value in table(tree, "servers").items()},
         accepted_policies=frozenset(map(str, consent.get("policies", []))),

@@ -1,22 +1,22 @@
 """
 The connection to the database: what one commit means, and what a failed one does.
 
-A commit is on the disk when it returns (write-ahead log, synchronous FULL).
-After a failed write nobody knows what the disk holds, so the object that saw it
-writes no more; a new one, opened again, starts from what is there.
+A commit is on the disk when it returns. Of a failed one it must be known what
+the database holds; where that cannot be known, the object that saw it writes no
+more, and a new one, opened again, starts from what is there.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from sqlalchemy import Connection, create_engine, event, text
-from sqlalchemy.exc import DatabaseError, OperationalError, SQLAlchemyError
+from sqlalchemy import Connection, Engine, text
+from sqlalchemy.exc import SQLAlchemyError
 
 from fhir_bridge.clock import Clock
 from fhir_bridge.errors import SettingsError, StoreUnavailable
@@ -27,36 +27,45 @@ from fhir_bridge.store.seal import Seal
 VERSION = "0004"
 """The newest step in migrations/versions; compared by one query, because Alembic loads slowly."""
 
-_BUSY_SECONDS = 30.0
-_PRAGMAS = (
-    "journal_mode = WAL",
-    "synchronous = FULL",
-    "fullfsync = ON",  # macOS: its fsync alone does not reach the disk
-    "foreign_keys = ON",
-    "secure_delete = ON",  # what is erased is overwritten
-    "trusted_schema = OFF",
-)
+
+class Lease(ABC):
+    """The right to be the only one that writes somewhere, while it is held."""
+
+    @abstractmethod
+    def check(self) -> None:
+        """
+        Make sure that the lease is still held.
+
+        Raises:
+            StoreUnavailable: It was lost; another may write there by now.
+        """
 
 
-class Database:
+class Database(ABC):
     """The store's database."""
 
-    def __init__(self, path: Path) -> None:
-        """Prepare connections to a SQLite file; none is made yet."""
+    def __init__(self, reading: Engine, writing: Engine) -> None:
+        """
+        Take up engines; no connection is made yet.
+
+        Args:
+            reading: Its transactions see one state of the database.
+            writing: Its transactions are one after the other, whoever writes.
+        """
+        self._reading_engine = reading
+        self._writing_engine = writing
         self._writer = threading.Lock()
         self._stopped = False
-        self._engine = create_engine(
-            f"sqlite:///{path}",
-            connect_args={"timeout": _BUSY_SECONDS},
-            hide_parameters=True,  # an error's text would repeat them
-        )
-        event.listen(self._engine, "connect", _prepare)
-        event.listen(self._engine, "begin", _begin)
-        self._writing_engine = self._engine.execution_options(fhir_bridge_writes=True)
 
     def close(self) -> None:
         """Close every connection."""
-        self._engine.dispose()
+        self._reading_engine.dispose()
+        self._writing_engine.dispose()
+
+    @property
+    def stopped(self) -> bool:
+        """Return whether a write failed so that this object takes no more."""
+        return self._stopped
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
@@ -67,10 +76,10 @@ class Database:
             StoreUnavailable: It cannot be read.
         """
         try:
-            with self._engine.begin() as connection:
+            with self._reading_engine.begin() as connection:
                 yield connection
         except SQLAlchemyError as error:
-            raise StoreUnavailable("the store cannot be read: check its disk") from error
+            raise self._unreadable() from error
 
     @contextmanager
     def writing(self) -> Iterator[Connection]:
@@ -78,7 +87,7 @@ class Database:
         Write in one commit, durable on leaving, one writer at a time.
 
         Raises:
-            StoreUnavailable: Nothing was acknowledged; this object writes no more.
+            StoreUnavailable: Nothing was acknowledged.
         """
         with self._writer:
             if self._stopped:
@@ -86,41 +95,93 @@ class Database:
                     "the store failed to write before and takes no more: mend its disk first"
                 )
             try:
-                with self._writing_engine.begin() as connection:
+                with self._begun() as connection:
                     yield connection
             except SQLAlchemyError as error:
-                self._stopped = True
+                reason = self._certain(error)
+                self._stopped = reason is None
                 raise StoreUnavailable(
-                    "the store cannot be written (is its disk full or read-only?): nothing was sent"
+                    f"the store cannot be written ({reason or self._advice}): nothing was sent"
                 ) from error
 
+    def _unreadable(self) -> StoreUnavailable:
+        return StoreUnavailable(f"the store cannot be read: {self._advice}")
+
+    def _begun(self) -> AbstractContextManager[Connection]:
+        """Begin a transaction that writes."""
+        return self._writing_engine.begin()
+
+    @property
+    @abstractmethod
+    def _advice(self) -> str:
+        """What to look at when the database fails, for the message."""
+
+    @abstractmethod
+    def _certain(self, error: SQLAlchemyError) -> str | None:
+        """
+        Say why a write failed, when it is certain what the database holds.
+
+        Returns:
+            None when it is not: then this object writes no more.
+        """
+
+    @abstractmethod
+    def _is_empty(self, error: SQLAlchemyError) -> bool:
+        """
+        Return whether the version could not be read because there are no tables yet.
+
+        Raises:
+            SettingsError: It is not a database.
+        """
+
+    @abstractmethod
+    def lease(
+        self,
+        name: str,
+        clock: Clock,
+        *,
+        wait_seconds: float,
+        busy: str,
+        on_wait: Callable[[], None] | None = None,
+    ) -> AbstractContextManager[Lease]:
+        """
+        Hold a lease among all processes and threads that use this store.
+
+        Args:
+            name: 32 hexadecimal digits; says nothing about a patient.
+            clock: To wait by.
+            wait_seconds: How long to wait for another holder.
+            busy: What the other holder does, for the message.
+            on_wait: Called once when there is another holder.
+
+        Raises:
+            StoreUnavailable: Another holder kept it for longer.
+        """
+
+    @abstractmethod
     def forget(self) -> None:
-        """Empty the write-ahead log, where what was deleted still lies."""
-        raw = self._engine.raw_connection()
-        try:
-            raw.cursor().execute("PRAGMA wal_checkpoint(TRUNCATE)").close()
-        finally:
-            raw.close()
+        """Do what the database can so that what was deleted lies nowhere any more."""
 
     def version(self) -> str | None:
         """
         Return the version of the tables; None when there are none yet.
 
         Raises:
-            SettingsError: The file is not a database.
+            SettingsError: It is not a database.
+            StoreUnavailable: It cannot be read.
         """
         try:
-            with self._engine.begin() as connection:
+            with self._reading_engine.begin() as connection:
                 found = connection.execute(text("SELECT version_num FROM alembic_version"))
                 return found.scalar_one_or_none()
-        except OperationalError:
-            return None
-        except DatabaseError as error:
-            raise SettingsError("store.db is not a database: name another folder") from error
+        except SQLAlchemyError as error:
+            if self._is_empty(error):
+                return None
+            raise self._unreadable() from error
 
     def upgrade(self) -> None:
         """
-        Bring the tables to this version.
+        Bring the tables to this version, one process at a time.
 
         Raises:
             SettingsError: They are of a newer version.
@@ -141,21 +202,6 @@ class Database:
         with self.writing() as connection:
             config.attributes["connection"] = connection
             command.upgrade(config, "head")
-
-
-def _prepare(connection: Any, _record: Any) -> None:
-    """Set up a new SQLite connection; transactions are begun by us, not by the driver."""
-    connection.isolation_level = None
-    cursor = connection.cursor()
-    for pragma in _PRAGMAS:
-        cursor.execute(f"PRAGMA {pragma}")
-    cursor.close()
-
-
-def _begin(connection: Connection) -> None:
-    """Take the write lock at once: a reader that turned writer later would be refused."""
-    writes = connection.get_execution_options().get("fhir_bridge_writes", False)
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -32,25 +32,32 @@ class Folder:
     @classmethod
     def prepare(cls, path: Path) -> Folder:
         """
-        Make the folder and the database's file when they are missing.
+        Make the folder when it is missing.
 
         Raises:
-            SettingsError: The folder cannot be made, or others may look into it.
+            SettingsError: It cannot be made, or others may look into it.
         """
-        folder = cls(path)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.mkdir(mode=0o700, exist_ok=True)
             refuse_others(path, path.stat())
-            # SQLite gives its other files the rights that this one has.
-            os.close(os.open(folder.database, os.O_CREAT | os.O_RDWR | os.O_NOFOLLOW, 0o600))
-            refuse_others(folder.database, folder.database.stat())
         except OSError as error:
-            raise SettingsError(
-                f"the store {path} cannot be used ({errno_name(error)}):"
-                " name another folder with --store"
-            ) from error
-        return folder
+            raise _unusable(path, error) from error
+        return cls(path)
+
+    def prepare_database(self) -> None:
+        """
+        Make SQLite's file when it is missing.
+
+        Raises:
+            SettingsError: It cannot be made, or others may look into it.
+        """
+        try:
+            # SQLite gives its other files the rights that this one has.
+            os.close(os.open(self.database, os.O_CREAT | os.O_RDWR | os.O_NOFOLLOW, 0o600))
+            refuse_others(self.database, self.database.stat())
+        except OSError as error:
+            raise _unusable(self.path, error) from error
 
     @property
     def database(self) -> Path:
@@ -176,6 +183,12 @@ def refuse_others(path: Path, status: os.stat_result) -> None:
 def errno_name(error: OSError) -> str:
     """Name what the system said, without its text."""
     return errno.errorcode.get(error.errno or 0, "unknown")
+
+
+def _unusable(path: Path, error: OSError) -> SettingsError:
+    return SettingsError(
+        f"the store {path} cannot be used ({errno_name(error)}): name another folder with --store"
+    )
 
 
 def _taken(descriptor: int) -> bool:

@@ -25,6 +25,7 @@ _known = (
     .scalar_subquery()
 )
 _number = select(func.count()).where(schema.entry.c.transfer == bindparam("urn")).scalar_subquery()
+_SHOWN = Prepared(select(schema.head, _note.label("note")))
 # The head's row is the lock where a database locks rows; SQLite locked the whole before.
 _HEAD = Prepared(
     select(
@@ -79,28 +80,45 @@ class Growth:
     """The clock is behind the log; told once, until it has caught up."""
 
 
-def read_head(
-    connection: Connection, *, event_id: str | None = None, urn: str | None = None
-) -> Row[Any]:
+def show_head(connection: Connection) -> Row[Any]:
     """
-    Read the head, with all that the next append needs to know.
+    Read the head, to look at it.
 
     Args:
         connection: In a transaction.
-        event_id: Of the append; `known` is then the index it got the first time.
-        urn: Of the transfer; `number` is then how many entries it has.
 
     Returns:
-        The head's columns, `note` (the checkpoint of the head's size; None when
-        it is missing), `known` and `number`.
+        The head's columns and `note`, the checkpoint of its size; None when it
+        is missing.
 
     Raises:
         AlteredLog: There is not one head.
     """
-    rows = _HEAD.run(connection, {"event_id": event_id, "urn": urn}).all()
-    if len(rows) != 1:
-        raise AlteredLog(f"the log has {len(rows)} heads; it must have one")
-    return rows[0]
+    return _one(_SHOWN.run(connection, {}).all())
+
+
+def read_head(connection: Connection, *, event_id: str | None, urn: str | None) -> Row[Any]:
+    """
+    Read the head, with all that the next append needs to know.
+
+    Args:
+        connection: In a write transaction.
+        event_id: Of the append; `known` is then the index it got the first time.
+        urn: Of the transfer; `number` is then how many entries it has.
+
+    Returns:
+        What `show_head` returns, `known` and `number`.
+
+    Raises:
+        AlteredLog: There is not one head.
+    """
+    return _one(_HEAD.run(connection, {"event_id": event_id, "urn": urn}).all())
+
+
+def _one(heads: Sequence[Row[Any]]) -> Row[Any]:
+    if len(heads) != 1:
+        raise AlteredLog(f"the log has {len(heads)} heads; it must have one")
+    return heads[0]
 
 
 def read_known(connection: Connection, first: int, number: int) -> tuple[list[bytes], str | None]:

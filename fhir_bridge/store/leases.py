@@ -1,18 +1,55 @@
-"""Leases: one writer for each patient at each destination."""
+"""
+Leases: one writer for each patient at each destination.
+
+A lease that a database holds ends with the connection to it. Whoever lost one
+must sign no further intent: an append of an intent asks first.
+"""
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from fhir_bridge.store.database import Part
+from fhir_bridge.ledger import Event, NewEntry
+from fhir_bridge.store.database import Lease, Opened
+from fhir_bridge.store.log import Appended
+from fhir_bridge.store.transfers import Transfers
 
 WAIT_SECONDS_MAX = 900.0
 """As long as the command line waits for servers in all."""
 
 
-class Leases(Part):
+class Leases(Transfers):
     """Who may write where."""
+
+    def __init__(self, opened: Opened) -> None:
+        """Start without a lease."""
+        super().__init__(opened)
+        self._held = threading.local()
+
+    def append(self, *entries: NewEntry, event_id: str) -> Appended:
+        """
+        Write acts down (`Log.append`); an intent only while this thread's leases are held.
+
+        Args:
+            entries: At least one, of one transfer.
+            event_id: A UUID that names this append.
+
+        Raises:
+            StoreUnavailable: Nothing may leave.
+        """
+        if any(new.type is Event.DISCLOSURE_INTENT for new in entries):
+            for lease in self._leases():
+                lease.check()
+        return super().append(*entries, event_id=event_id)
+
+    def _leases(self) -> list[Lease]:
+        """Return the leases of this thread."""
+        if not hasattr(self._held, "leases"):
+            self._held.leases = []
+        leases: list[Lease] = self._held.leases
+        return leases
 
     @contextmanager
     def lease(
@@ -37,11 +74,16 @@ class Leases(Part):
         """
         # A name from the key: the folder's listing does not tell who was transferred.
         name = self._seal.mac("lease", f"{destination}\0{patient}".encode()).hex()[:32]
-        with self._opened.folder.locked(
+        with self._database.lease(
             name,
             self._clock,
             wait_seconds=wait_seconds,
             busy="another transfer is writing this patient's records to this destination",
             on_wait=on_wait,
-        ):
-            yield
+        ) as lease:
+            mine = self._leases()
+            mine.append(lease)
+            try:
+                yield
+            finally:
+                mine.remove(lease)

@@ -83,9 +83,11 @@ class Log(Part):
         return self._opened.log
 
     def begin(self) -> None:
-        """Write the first entry of a log that has none."""
+        """Write the first entry of a log that has none; what another began is left as it is."""
         first = NewEntry(type=Event.LOG_OPENED, actor=BRIDGE)
         with self._database.writing() as connection:
+            if connection.execute(select(schema.head.c.log)).first() is not None:
+                return
             empty = {"id": 1, "log": self._opened.log, "size": 0, "checkpoints": 0}
             connection.execute(
                 insert(schema.head), empty | {"frontier": b"", "at": "", "behind": 0}
@@ -100,7 +102,7 @@ class Log(Part):
             AlteredLog: Its head is not what this key signed last.
         """
         with self._database.reading() as connection:
-            head = growth.read_head(connection)
+            head = growth.show_head(connection)
             self._trusted(head)
             self._signed = self._open(head.note)
 
@@ -139,8 +141,9 @@ class Log(Part):
         rows = select(schema.entry.c.leaf).order_by(schema.entry.c.idx)
         if transfer is not None:
             rows = rows.where(schema.entry.c.transfer == transfer_urn(transfer))
-        with self._database.reading() as connection:
-            for leaf in connection.execute(rows.execution_options(yield_per=500)).scalars():
+        rows = rows.execution_options(yield_per=500)
+        with self._database.reading() as connection, connection.execute(rows) as found:
+            for leaf in found.scalars():
                 yield decode_entry(leaf)
 
     def checkpoint(self) -> Checkpoint:
@@ -150,7 +153,7 @@ class Log(Part):
     def note(self) -> str:
         """Return the last checkpoint as a signed note, its signature verified."""
         with self._database.reading() as connection:
-            note = growth.read_head(connection).note
+            note = growth.show_head(connection).note
         self._open(note)
         return str(note)
 

@@ -20,9 +20,9 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from sqlalchemy import select
 
 from fhir_bridge.clock import Clock
-from fhir_bridge.errors import AlteredLog, SettingsError
+from fhir_bridge.errors import AlteredLog, SettingsError, Tampered
 from fhir_bridge.ledger import Signer
-from fhir_bridge.store import schema
+from fhir_bridge.store import growth, schema
 from fhir_bridge.store.api_keys import ApiKeys
 from fhir_bridge.store.database import VERSION, Database, Opened
 from fhir_bridge.store.folder import Folder
@@ -35,35 +35,27 @@ from fhir_bridge.store.published import Published
 from fhir_bridge.store.rulings import Rulings
 from fhir_bridge.store.seal import KEY_BYTES, Seal
 from fhir_bridge.store.servers import Servers
-from fhir_bridge.store.transfers import Transfers
+from fhir_bridge.store.sqlite import SqliteDatabase
 from fhir_bridge.store.triggers import Triggers
 
 _OPENING_SECONDS_MAX = 60.0
 
 
-class Store(
-    Transfers,
-    Listing,
-    Manifests,
-    Rulings,
-    Pairings,
-    Leases,
-    Published,
-    ApiKeys,
-    Servers,
-    Triggers,
-):
+class Store(Leases, Listing, Manifests, Rulings, Pairings, Published, ApiKeys, Servers, Triggers):
     """The bridge's own memory; safe for several threads and several processes."""
 
     @classmethod
-    def open(cls, path: Path, *, log_origin: str, clock: Clock | None = None) -> Self:
+    def open(
+        cls, path: Path, *, log_origin: str, clock: Clock | None = None, database: str = ""
+    ) -> Self:
         """
         Open the store in a folder, making it when there is none.
 
         Args:
-            path: The folder. Made with rights for its owner alone.
+            path: The folder: keys, and SQLite's file. Made with rights for its owner alone.
             log_origin: Host in the log's name.
             clock: Where the time comes from.
+            database: URL of a PostgreSQL database; empty for SQLite in the folder.
 
         Raises:
             SettingsError: The folder, a key or the tables cannot be used; says
@@ -73,20 +65,20 @@ class Store(
         """
         clock = clock or Clock()
         folder = Folder.prepare(path)
-        database = Database(folder.database)
+        connected = _connected(folder, database)
         try:
-            if database.version() != VERSION or not folder.log_key.exists():
+            if connected.version() != VERSION or not folder.log_key.exists():
                 with folder.locked(
                     "opening",
                     clock,
                     wait_seconds=_OPENING_SECONDS_MAX,
                     busy="another process is setting up this store",
                 ):
-                    database.upgrade()
-                    _settle_keys(folder, database, clock, log_origin)
-            return cls._take_up(folder, database, clock, log_origin)
+                    connected.upgrade()
+                    _settle_keys(folder, connected, clock, log_origin)
+            return cls._take_up(folder, connected, clock, log_origin)
         except BaseException:
-            database.close()
+            connected.close()
             raise
 
     @classmethod
@@ -134,6 +126,15 @@ class Store(
         self.close()
 
 
+def _connected(folder: Folder, url: str) -> Database:
+    if url:
+        from fhir_bridge.store.postgresql import PostgresqlDatabase
+
+        return PostgresqlDatabase(url)
+    folder.prepare_database()
+    return SqliteDatabase(folder)
+
+
 def _settle_keys(folder: Folder, database: Database, clock: Clock, origin: str) -> None:
     """Begin an empty log, or end what a crash interrupted in beginning it."""
     if folder.log_key.exists():
@@ -141,6 +142,9 @@ def _settle_keys(folder: Folder, database: Database, clock: Clock, origin: str) 
     if _log_name(database) is None:
         _begin(folder, database, clock, origin)
     if folder.log_key_new.exists():
+        # Another folder may have begun the log of a shared database a moment before.
+        if not _began(folder, database):
+            raise _missing(folder.log_key)
         folder.rename(folder.log_key_new, folder.log_key)
 
 
@@ -164,6 +168,18 @@ def _log_name(database: Database) -> str | None:
         return connection.execute(select(schema.head.c.log).limit(1)).scalar_one_or_none()
 
 
+def _began(folder: Folder, database: Database) -> bool:
+    """Return whether the key that waits for its log is the one that signed the log."""
+    with database.reading() as connection:
+        head = growth.show_head(connection)
+    try:
+        verifier = _signer(head.log, _kept(folder, folder.log_key_new)).verifier
+        verifier.open(head.note or "")
+    except Tampered:
+        return False
+    return True
+
+
 def _made(folder: Folder, path: Path, content: bytes) -> bytes:
     """Return a key, made now unless an interrupted opening made it before."""
     found = folder.read_private(path)
@@ -177,11 +193,15 @@ def _kept(folder: Folder, path: Path) -> bytes:
     """Return a key that must be there."""
     found = folder.read_private(path)
     if found is None:
-        raise SettingsError(
-            f"{path} is missing, and the log has entries: put the key back from a backup,"
-            " or move the folder away to begin a new log"
-        )
+        raise _missing(path)
     return found
+
+
+def _missing(path: Path) -> SettingsError:
+    return SettingsError(
+        f"{path} is missing, and the log has entries: put the key back from a backup,"
+        " or begin a new log in another folder (and another database)"
+    )
 
 
 def _new_log_key() -> bytes:

@@ -127,5 +127,6 @@ class Published(Part):
         """Read rows of one log in one state of the database, without holding them all."""
         if log not in self.logs():
             raise SettingsError(f"the store holds no log {log}")
-        with self._database.reading() as connection:
-            yield from connection.execute(rows.execution_options(yield_per=_ROWS_AT_ONCE))
+        rows = rows.execution_options(yield_per=_ROWS_AT_ONCE)
+        with self._database.reading() as connection, connection.execute(rows) as found:
+            yield from found

@@ -14,6 +14,7 @@ import hashlib
 import uuid
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
 
@@ -64,7 +65,8 @@ def verify(connection: Connection, key: VerifierKey, log: str, seal: Seal) -> Ve
         AlteredLog: Names the first fault.
     """
     try:
-        return _Verification(connection, key, log, seal).run()
+        with ExitStack() as cursors:
+            return _Verification(connection, cursors, key, log, seal).run()
     except DatabaseError as error:
         if isinstance(error, OperationalError) and not _is_about_tables(error):
             raise
@@ -79,8 +81,11 @@ def _is_about_tables(error: OperationalError) -> bool:
 class _Verification:
     """One pass over the rows, oldest first."""
 
-    def __init__(self, connection: Connection, key: VerifierKey, log: str, seal: Seal) -> None:
+    def __init__(
+        self, connection: Connection, cursors: ExitStack, key: VerifierKey, log: str, seal: Seal
+    ) -> None:
         self._connection = connection
+        self._cursors = cursors
         self._key = key
         self._log = log
         self._seal = seal
@@ -117,7 +122,10 @@ class _Verification:
         )
 
     def _rows(self, rows: Select[Any]) -> Iterator[Row[Any]]:
-        return iter(self._connection.execute(rows.execution_options(yield_per=_ROWS_AT_ONCE)))
+        options = {"yield_per": _ROWS_AT_ONCE}
+        return iter(
+            self._cursors.enter_context(self._connection.execute(rows, execution_options=options))
+        )
 
     def _read(self, row: Row[Any]) -> Entry:
         expected = self._frontier.size

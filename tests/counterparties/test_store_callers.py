@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
 
@@ -14,7 +13,7 @@ from fhir_bridge.clock import Clock
 from fhir_bridge.errors import SettingsError
 from fhir_bridge.store import ApiKeyRow, Claim, Claimed, Store
 from fhir_bridge.store.triggers import IN_FLIGHT_SECONDS_MAX
-from tests.counterparties.test_store_transfers import everything
+from tests.simulators.stores import Place
 from tests.simulators.ticking import START, Ticking
 
 KEY = ApiKeyRow(
@@ -35,8 +34,8 @@ def time() -> Ticking:
 
 
 @pytest.fixture
-def store(tmp_path: Path, time: Ticking) -> Iterator[Store]:
-    with Store.open(tmp_path / "store", clock=time.clock(), log_origin="bridge.example") as store:
+def store(place: Place, time: Ticking) -> Iterator[Store]:
+    with place.open(time) as store:
         yield store
 
 
@@ -66,13 +65,15 @@ def test_a_revoked_key_stays_in_the_list(store: Store) -> None:
         store.revoke_api_key("unknown")
 
 
-def test_a_servers_secret_is_kept_sealed_and_gone_with_the_server(store: Store) -> None:
+def test_a_servers_secret_is_kept_sealed_and_gone_with_the_server(
+    store: Store, place: Place
+) -> None:
     store.register_server("lab", '{"base":"https://lab.example/fhir"}', "canary-secret")
     first = store.registered_server("lab")
     assert first is not None
     assert first.secret == "canary-secret"
     assert "canary" not in repr(first)
-    assert b"canary" not in everything(store)
+    assert b"canary" not in place.everything()
 
     store.register_server("lab", '{"base":"https://lab.example/r4"}', None)
     second = store.registered_server("lab")
@@ -123,10 +124,12 @@ def test_a_trigger_that_failed_may_be_asked_again(store: Store) -> None:
     assert store.claim_trigger("key:a", "order-1", b"corrected").found is Claimed.SAME
 
 
-def test_a_thousand_equal_triggers_at_once_claim_one_transfer(tmp_path: Path) -> None:
+def test_a_thousand_equal_triggers_at_once_claim_one_transfer(place: Place) -> None:
     still = Clock(now=lambda: START)
     with (
-        Store.open(tmp_path / "store", clock=still, log_origin="bridge.example") as store,
+        Store.open(
+            place.folder, clock=still, log_origin="bridge.example", database=place.url
+        ) as store,
         ThreadPoolExecutor(16) as threads,
     ):
         claims = list(
@@ -137,7 +140,7 @@ def test_a_thousand_equal_triggers_at_once_claim_one_transfer(tmp_path: Path) ->
     assert len({one.transfer for one in claims}) == 1
 
 
-def test_a_trigger_is_kept_as_digests_only(store: Store) -> None:
+def test_a_trigger_is_kept_as_digests_only(store: Store, place: Place) -> None:
     store.claim_trigger("key:a", "canary-key", b"canary-body")
 
-    assert b"canary" not in everything(store)
+    assert b"canary" not in place.everything()

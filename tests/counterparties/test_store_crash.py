@@ -9,9 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from fhir_bridge.store import Store
+from tests.simulators.stores import Place
 
-ORIGIN = "bridge.example"
 SEED = 20261122
 KILLS = 20
 
@@ -22,7 +21,7 @@ from pathlib import Path
 from fhir_bridge.ledger import Event, NewEntry
 from fhir_bridge.store import Store
 
-with Store.open(Path(sys.argv[1]), log_origin=sys.argv[2]) as store:
+with Store.open(Path(sys.argv[1]), log_origin="bridge.example", database=sys.argv[2]) as store:
     while True:
         event, transfer = str(uuid.uuid4()), str(uuid.uuid4())
         new = NewEntry(
@@ -53,10 +52,10 @@ def _acknowledged(lines: list[bytes]) -> dict[int, str]:
     return {int(first): event.decode() for first, event in pairs}
 
 
-def _kill_after(store: Path, acknowledgements: int) -> dict[int, str]:
+def _kill_after(place: Place, acknowledgements: int) -> dict[int, str]:
     """Let a process append, kill it while it does, return what it had acknowledged."""
     child = subprocess.Popen(
-        [sys.executable, "-c", APPENDING, str(store), ORIGIN], stdout=subprocess.PIPE
+        [sys.executable, "-c", APPENDING, str(place.folder), place.url], stdout=subprocess.PIPE
     )
     assert child.stdout is not None
     with child.stdout:
@@ -67,12 +66,12 @@ def _kill_after(store: Path, acknowledgements: int) -> dict[int, str]:
     return _acknowledged(lines)
 
 
-def test_a_process_killed_while_appending_loses_no_acknowledged_entry(tmp_path: Path) -> None:
+def test_a_process_killed_while_appending_loses_no_acknowledged_entry(place: Place) -> None:
     dice = random.Random(SEED)  # noqa: S311 - which moment, not which key
     acknowledged: dict[int, str] = {}
     for _ in range(KILLS):
-        acknowledged |= _kill_after(tmp_path / "store", dice.randint(1, 12))
-        with Store.open(tmp_path / "store", log_origin=ORIGIN) as store:
+        acknowledged |= _kill_after(place, dice.randint(1, 12))
+        with place.open_by_the_clock() as store:
             verified = store.verify()
             lost = [
                 first
@@ -90,9 +89,10 @@ def test_a_process_killed_while_appending_loses_no_acknowledged_entry(tmp_path: 
 def test_a_full_disk_stops_the_bridge_and_loses_no_acknowledged_entry(
     tmp_path: Path, kilobytes: int
 ) -> None:
-    Store.open(tmp_path / "store", log_origin=ORIGIN).close()
+    place = Place(tmp_path / "store")
+    place.open_by_the_clock().close()
     limit = str(kilobytes * 1024)
-    arguments = [str(tmp_path / "store"), ORIGIN, limit, APPENDING]
+    arguments = [str(place.folder), place.url, limit, APPENDING]
     child = subprocess.run(
         [sys.executable, "-c", FULL, *arguments], capture_output=True, check=False, timeout=60
     )
@@ -100,7 +100,7 @@ def test_a_full_disk_stops_the_bridge_and_loses_no_acknowledged_entry(
 
     assert child.returncode == 6, child.stderr.decode()
     assert acknowledged
-    with Store.open(tmp_path / "store", log_origin=ORIGIN) as store:
+    with place.open_by_the_clock() as store:
         verified = store.verify()
         assert all(store.statement(first) == {"by": event} for first, event in acknowledged.items())
         assert verified.entries >= 1 + 2 * len(acknowledged)

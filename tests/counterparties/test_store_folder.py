@@ -2,31 +2,17 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
-import sqlite3
 import stat
-import subprocess
-import sys
-import threading
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from alembic.autogenerate import compare_metadata
-from alembic.migration import MigrationContext
-from alembic.script import ScriptDirectory
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
-from sqlalchemy.dialects import postgresql
-from sqlalchemy.schema import CreateTable
 
-import fhir_bridge.store
 from fhir_bridge.errors import AlteredLog, SettingsError, StoreUnavailable
 from fhir_bridge.ledger import Event, NewEntry
-from fhir_bridge.store import Store, growth
-from fhir_bridge.store.database import VERSION
-from fhir_bridge.store.schema import metadata
+from fhir_bridge.store import Store
 from tests.simulators.ticking import Ticking
 
 ORIGIN = "bridge.example"
@@ -163,16 +149,6 @@ def test_a_name_that_no_log_can_have_is_refused_before_anything_is_signed(path: 
         assert store.verify().entries == 1
 
 
-def test_a_store_of_a_newer_version_is_refused(path: Path) -> None:
-    opened(path).close()
-    with sqlite3.connect(path / "store.db") as connection:
-        connection.execute("update alembic_version set version_num = '9999'")
-    connection.close()
-
-    with pytest.raises(SettingsError, match="newer fhir-bridge"):
-        opened(path)
-
-
 def test_a_file_that_is_no_database_is_refused(path: Path) -> None:
     opened(path).close()
     (path / "store.db").write_bytes(b"no database at all" * 100)
@@ -205,39 +181,6 @@ def test_a_lock_that_cannot_be_taken_stops_the_bridge(path: Path) -> None:
             pass
 
 
-def test_the_tables_and_the_heads_lock_are_written_for_postgresql_too() -> None:
-    dialect = postgresql.dialect()  # type: ignore[no-untyped-call]
-    tables = [str(CreateTable(table).compile(dialect=dialect)) for table in metadata.sorted_tables]
-    head = str(growth._HEAD._statement.compile(dialect=dialect))  # type: ignore[attr-defined]
-
-    assert sum("BYTEA" in table for table in tables) == 8
-    assert sum("BIGINT" in table for table in tables) == 6
-    assert head.endswith("FOR UPDATE OF audit_head")
-
-
-def test_the_tables_after_all_migrations_are_those_of_the_schema(path: Path) -> None:
-    with opened(path) as store, store._database.reading() as connection:
-        context = MigrationContext.configure(connection, opts={"compare_type": True})
-        assert compare_metadata(context, metadata) == []
-
-
-def test_the_version_asked_for_is_the_newest_migration() -> None:
-    folder = Path(fhir_bridge.store.__file__).parent / "migrations"
-
-    assert ScriptDirectory(folder).get_current_head() == VERSION
-
-
-def test_a_store_that_needs_no_migration_opens_without_the_migrations(path: Path) -> None:
-    opened(path).close()
-    code = (
-        "import sys; from pathlib import Path; from fhir_bridge.store import Store;"
-        f"Store.open(Path({str(path)!r}), log_origin={ORIGIN!r}).close();"
-        "sys.exit('alembic' in sys.modules)"
-    )
-
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
-
-
 def test_a_commit_is_on_the_disk_and_what_is_deleted_is_overwritten(path: Path) -> None:
     with opened(path) as store, store._database.reading() as connection:
         pragmas = {
@@ -251,95 +194,3 @@ def test_a_commit_is_on_the_disk_and_what_is_deleted_is_overwritten(path: Path) 
         "foreign_keys": 1,
         "secure_delete": 1,
     }
-
-
-def _open_and_append(path: Path, gate: Callable[[], object], at: int) -> None:
-    gate()
-    with Store.open(path, log_origin=ORIGIN) as store:
-        for number in range(30):
-            store.append(
-                NewEntry(type=Event.TRANSFER_REQUESTED, actor="cli:ada"),
-                event_id=f"{at:08x}-0000-4000-8000-{number:012x}",
-            )
-
-
-def test_processes_that_open_a_new_store_at_once_share_one_log(path: Path) -> None:
-    spawn = multiprocessing.get_context("spawn")
-    gate = spawn.Barrier(3)
-    workers = [
-        spawn.Process(target=_open_and_append, args=(path, gate.wait, at)) for at in range(3)
-    ]
-    for worker in workers:
-        worker.start()
-    for worker in workers:
-        worker.join(60)
-
-    assert [worker.exitcode for worker in workers] == [0, 0, 0]
-    with Store.open(path, log_origin=ORIGIN) as store:
-        assert store.verify().entries == 91
-
-
-def test_one_writer_for_each_patient_at_each_destination(path: Path) -> None:
-    waits: list[str] = []
-    with opened(path) as store, store.lease("second", "Patient/1"):
-        with store.lease("second", "Patient/2"), store.lease("third", "Patient/1"):
-            pass
-        with (
-            pytest.raises(StoreUnavailable, match="waited 5 seconds"),
-            store.lease(
-                "second", "Patient/1", wait_seconds=5, on_wait=lambda: waits.append("waited")
-            ),
-        ):
-            pass
-
-    assert waits == ["waited"]
-
-
-def test_a_lease_given_back_is_free_also_after_an_error(path: Path) -> None:
-    with opened(path) as store:
-        with pytest.raises(KeyError), store.lease("second", "Patient/1"):
-            raise KeyError
-        with store.lease("second", "Patient/1", wait_seconds=0):
-            pass
-
-
-def test_whoever_waits_for_a_lease_gets_it_when_it_is_given_back(path: Path) -> None:
-    order: list[str] = []
-    waiting = threading.Event()
-    with Store.open(path, log_origin=ORIGIN) as store:
-
-        def second() -> None:
-            with store.lease("second", "Patient/1", on_wait=waiting.set):
-                order.append("second")
-
-        thread = threading.Thread(target=second)
-        with store.lease("second", "Patient/1"):
-            thread.start()
-            assert waiting.wait(10)
-            order.append("first")
-        thread.join(10)
-
-    assert order == ["first", "second"]
-
-
-def test_a_lease_of_a_process_that_was_killed_is_free(path: Path) -> None:
-    opened(path).close()
-    code = (
-        "import sys; from pathlib import Path; from fhir_bridge.store import Store;"
-        f"store = Store.open(Path({str(path)!r}), log_origin={ORIGIN!r});"
-        "lease = store.lease('second', 'Patient/1'); lease.__enter__();"
-        "print('held', flush=True); sys.stdin.read()"
-    )
-    child = subprocess.Popen(
-        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE
-    )
-    assert child.stdout is not None
-    assert child.stdin is not None
-    with opened(path) as store, child.stdout, child.stdin:
-        assert child.stdout.readline() == b"held\n"
-        with pytest.raises(StoreUnavailable), store.lease("second", "Patient/1", wait_seconds=1):
-            pass
-        child.kill()
-        child.wait(10)
-        with store.lease("second", "Patient/1", wait_seconds=0):
-            pass

@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import sqlite3
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import timedelta
-from pathlib import Path
 from uuid import UUID, uuid5
 
 import pytest
+from sqlalchemy import Connection, event
 
 from fhir_bridge.errors import AlteredLog, SettingsError, StoreUnavailable
 from fhir_bridge.ledger import Checkpoint, Event, NewEntry, VerifierKey, event_id
 from fhir_bridge.store import Store
+from tests.simulators.stores import Place
 from tests.simulators.ticking import Ticking
 
-ORIGIN = "bridge.example"
 TRANSFER = "5f0c9a3e-3f0b-4c55-9d57-5ad6f4f2d0c1"
 OTHER = "6f0c9a3e-3f0b-4c55-9d57-5ad6f4f2d0c1"
 REQUESTED = NewEntry(type=Event.TRANSFER_REQUESTED, actor="cli:ada", transfer=TRANSFER)
@@ -36,13 +35,9 @@ def ticking() -> Ticking:
 
 
 @pytest.fixture
-def store(tmp_path: Path, ticking: Ticking) -> Iterator[Store]:
-    with Store.open(tmp_path / "store", clock=ticking.clock(), log_origin=ORIGIN) as store:
+def store(place: Place, ticking: Ticking) -> Iterator[Store]:
+    with place.open(ticking) as store:
         yield store
-
-
-def reopened(store: Store, ticking: Ticking) -> Store:
-    return Store.open(store._opened.folder.path, clock=ticking.clock(), log_origin=ORIGIN)
 
 
 def test_a_log_begins_with_the_entry_that_opens_it(store: Store) -> None:
@@ -66,21 +61,23 @@ def test_an_append_returns_its_entries_and_a_signed_checkpoint_over_them(store: 
 
 
 def test_what_was_acknowledged_is_seen_at_once_by_another_opening(
-    store: Store, ticking: Ticking
+    store: Store, ticking: Ticking, place: Place
 ) -> None:
     appended = store.append(INTENT, event_id=number(1))
 
-    with reopened(store, ticking) as second:
+    with place.open(ticking) as second:
         assert list(second.entries())[-1] == appended.entries[0]
         assert second.checkpoint() == appended.checkpoint
 
 
-def test_the_same_event_is_never_written_twice(store: Store, ticking: Ticking) -> None:
+def test_the_same_event_is_never_written_twice(
+    store: Store, ticking: Ticking, place: Place
+) -> None:
     once = store.append(REQUESTED, INTENT, event_id=number(1))
     store.append(RESULT, event_id=number(2))
 
     assert store.append(REQUESTED, INTENT, event_id=number(1)) == once
-    with reopened(store, ticking) as second:
+    with place.open(ticking) as second:
         assert second.append(REQUESTED, INTENT, event_id=number(1)) == once
     assert store.verify().entries == 4
     assert store.append(RESULT, event_id=number(3)).first == 4
@@ -180,8 +177,10 @@ def test_two_threads_append_one_after_the_other(store: Store) -> None:
     assert [entry.seq for entry in store.entries(TRANSFER)] == list(range(60))
 
 
-def test_two_openings_append_in_turn_without_a_fork(store: Store, ticking: Ticking) -> None:
-    with reopened(store, ticking) as second:
+def test_two_openings_append_in_turn_without_a_fork(
+    store: Store, ticking: Ticking, place: Place
+) -> None:
+    with place.open(ticking) as second:
         for at in range(0, 20, 2):
             store.append(INTENT, event_id=number(at))
             second.append(RESULT, event_id=number(at + 1))
@@ -190,9 +189,9 @@ def test_two_openings_append_in_turn_without_a_fork(store: Store, ticking: Ticki
 
 
 def test_who_appends_second_waits_while_the_first_reads_the_head_it_will_extend(
-    store: Store, ticking: Ticking
+    store: Store, ticking: Ticking, place: Place
 ) -> None:
-    with reopened(store, ticking) as second:
+    with place.open(ticking) as second:
         other = threading.Thread(
             target=second.append, args=(RESULT,), kwargs={"event_id": number(2)}
         )
@@ -234,17 +233,11 @@ def test_an_entry_commits_to_one_body() -> None:
         )
 
 
-def altered(store: Store, *statements: str) -> None:
-    with sqlite3.connect(store._opened.folder.database) as connection:
-        for statement in statements:
-            connection.executescript(statement)
-    connection.close()
-
-
 TWO_HEADS = (
-    "create table loose as select * from audit_head union all select 2, log, size, checkpoints,"
-    " frontier, at, behind from audit_head; drop table audit_head;"
-    " alter table loose rename to audit_head"
+    "create table loose as select * from audit_head",
+    "insert into loose select 2, log, size, checkpoints, frontier, at, behind from audit_head",
+    "drop table audit_head",
+    "alter table loose rename to audit_head",
 )
 NOTE_OF_ANOTHER = (
     "update audit_checkpoint set note = (select note from audit_checkpoint where n = 0)"
@@ -255,72 +248,72 @@ NOTE_OF_ANOTHER = (
 @pytest.mark.parametrize(
     "change",
     [
-        "update audit_head set size = 2",
-        "update audit_head set frontier = zeroblob(32)",
-        "update audit_head set frontier = zeroblob(64)",
-        "delete from audit_head",
-        "delete from audit_checkpoint where size = 3",
-        NOTE_OF_ANOTHER,
+        ["update audit_head set size = 2"],
+        ["update audit_head set frontier = zeros(32)"],
+        ["update audit_head set frontier = zeros(64)"],
+        ["delete from audit_head"],
+        ["delete from audit_checkpoint where size = 3"],
+        [NOTE_OF_ANOTHER],
         TWO_HEADS,
     ],
 )
 def test_a_log_altered_under_the_bridge_is_not_signed_on(
-    store: Store, ticking: Ticking, change: str
+    store: Store, ticking: Ticking, change: Sequence[str], place: Place
 ) -> None:
     store.append(REQUESTED, event_id=number(1))
     store.append(INTENT, event_id=number(2))
-    altered(store, change)
+    place.alter(*change)
 
-    with pytest.raises(AlteredLog), reopened(store, ticking) as second:
+    with pytest.raises(AlteredLog), place.open(ticking) as second:
         second.append(RESULT, event_id=number(3))
 
 
-def test_a_log_set_back_under_the_bridge_is_not_signed_on(store: Store) -> None:
+HEAD = "select size, checkpoints, frontier, at from audit_head"
+SET_BACK = "update audit_head set size = ?, checkpoints = ?, frontier = ?, at = ?"
+
+
+def test_a_log_set_back_under_the_bridge_is_not_signed_on(store: Store, place: Place) -> None:
     store.append(REQUESTED, event_id=number(1))
-    with sqlite3.connect(store._opened.folder.database) as connection:
-        former = connection.execute("select size, checkpoints, frontier, at from audit_head")
-        row = former.fetchone()
+    (row,) = place.rows(HEAD)
     store.append(INTENT, event_id=number(2))
-    with connection:
-        connection.execute("delete from audit_entry where idx = 2")
-        connection.execute("delete from audit_checkpoint where size = 3")
-        connection.execute("update audit_head set size=?, checkpoints=?, frontier=?, at=?", row)
-    connection.close()
+    place.alter(
+        "delete from audit_entry where idx = 2", "delete from audit_checkpoint where size = 3"
+    )
+    place.alter(SET_BACK, values=row)
 
     with pytest.raises(AlteredLog, match="set back"):
         store.append(RESULT, event_id=number(3))
 
 
 def test_a_head_set_back_before_its_rows_does_not_make_a_fork(
-    store: Store, ticking: Ticking
+    store: Store, ticking: Ticking, place: Place
 ) -> None:
     store.append(REQUESTED, event_id=number(1))
-    with sqlite3.connect(store._opened.folder.database) as connection:
-        former = connection.execute("select size, checkpoints, frontier, at from audit_head")
-        row = former.fetchone()
+    (row,) = place.rows(HEAD)
     store.append(INTENT, event_id=number(2))
-    with connection:
-        connection.execute("update audit_head set size=?, checkpoints=?, frontier=?, at=?", row)
-    connection.close()
+    place.alter(SET_BACK, values=row)
 
-    with reopened(store, ticking) as second, pytest.raises(AlteredLog, match="beyond its head"):
+    with place.open(ticking) as second, pytest.raises(AlteredLog, match="beyond its head"):
         second.append(RESULT, event_id=number(3))
 
 
-def test_an_acknowledged_entry_without_its_checkpoint_is_not_given_back(store: Store) -> None:
+def test_an_acknowledged_entry_without_its_checkpoint_is_not_given_back(
+    store: Store, place: Place
+) -> None:
     store.append(REQUESTED, event_id=number(1))
-    altered(store, "delete from audit_checkpoint where size = 2")
+    place.alter("delete from audit_checkpoint where size = 2")
 
     with pytest.raises(AlteredLog, match="missing"):
         store.append(REQUESTED, event_id=number(1))
 
 
-def test_an_entry_filed_under_the_id_of_an_intent_does_not_pass_for_it(store: Store) -> None:
+def test_an_entry_filed_under_the_id_of_an_intent_does_not_pass_for_it(
+    store: Store, place: Place
+) -> None:
     """Whoever may write the table could else let a disclosure go without its intent."""
     store.append(REQUESTED, event_id=number(1))
     store.append(INTENT, event_id=number(2))
-    altered(
-        store,
+    place.alter(
         "create table away as select event_id from audit_entry where idx = 2",
         "update audit_entry set event_id = 'x' where idx = 2",
         "update audit_entry set event_id = (select event_id from away) where idx = 1",
@@ -331,12 +324,11 @@ def test_an_entry_filed_under_the_id_of_an_intent_does_not_pass_for_it(store: St
         store.append(INTENT, event_id=number(2))
 
 
-def test_what_an_event_is_filed_as_cannot_be_foretold(store: Store) -> None:
+def test_what_an_event_is_filed_as_cannot_be_foretold(store: Store, place: Place) -> None:
     store.append(REQUESTED, event_id=number(1))
 
-    files = [file for file in store._opened.folder.path.iterdir() if file.is_file()]
-    assert number(1).encode() not in b"".join(file.read_bytes() for file in files)
-    altered(store, f"update audit_entry set event_id = '{number(2)}' where idx = 1")  # noqa: S608
+    assert number(1).encode() not in place.everything()
+    place.alter(f"update audit_entry set event_id = '{number(2)}' where idx = 1")  # noqa: S608
     assert store.append(REQUESTED, event_id=number(2)).first == 2
 
 
@@ -347,26 +339,55 @@ def test_an_append_does_not_pass_for_a_longer_one(store: Store) -> None:
         store.append(REQUESTED, INTENT, event_id=number(1))
 
 
+@pytest.mark.parametrize("place", ["sqlite"], indirect=True)
 def test_after_a_failed_write_the_store_takes_no_more_until_it_is_opened_again(
-    store: Store, ticking: Ticking
+    store: Store, ticking: Ticking, place: Place
 ) -> None:
     store.append(REQUESTED, event_id=number(1))
-    altered(store, "alter table audit_checkpoint rename to away")
+    place.alter("alter table audit_checkpoint rename to away")
     with pytest.raises(StoreUnavailable, match="nothing was sent"):
         store.append(INTENT, event_id=number(2))
-    altered(store, "alter table away rename to audit_checkpoint")
+    place.alter("alter table away rename to audit_checkpoint")
     with pytest.raises(StoreUnavailable, match="takes no more"):
         store.append(INTENT, event_id=number(2))
     with pytest.raises(StoreUnavailable, match="takes no more"):
         store.set_state(TRANSFER, "closed")
 
     assert store.verify().entries == 2
-    with reopened(store, ticking) as second:
+    with place.open(ticking) as second:
         assert second.append(INTENT, event_id=number(2)).first == 2
 
 
-def test_an_error_of_the_database_shows_no_value(store: Store) -> None:
-    altered(store, "drop table transfer")
+@pytest.mark.parametrize("place", ["sqlite"], indirect=True)
+@pytest.mark.parametrize(
+    ("limit", "lifted", "reason"),
+    [
+        ("max_page_count = 1", "max_page_count = 1000000", "its disk is full"),
+        ("query_only = on", "query_only = off", "it is read-only"),
+    ],
+)
+def test_a_store_goes_on_by_itself_when_its_disk_takes_more_again(
+    store: Store, limit: str, lifted: str, reason: str
+) -> None:
+    """SQLite has rolled back when it says so: what is there is known."""
+    pragma = limit
+
+    def restrict(connection: Connection) -> None:
+        connection.exec_driver_sql(f"pragma {pragma}")
+
+    event.listen(store._database._reading_engine, "begin", restrict)
+    for _ in range(3):
+        with pytest.raises(StoreUnavailable, match=reason):
+            store.append(*[INTENT] * 100, event_id=number(1))
+    assert not store._database.stopped
+    pragma = lifted
+
+    assert store.append(INTENT, event_id=number(1)).first == 1
+    assert store.verify().entries == 2
+
+
+def test_an_error_of_the_database_shows_no_value(store: Store, place: Place) -> None:
+    place.alter("alter table transfer rename to away")
     with pytest.raises(StoreUnavailable) as failed:
         store.create_transfer(
             key="canary", state="canary", source="canary", destination="canary", request=b"canary"
@@ -376,8 +397,8 @@ def test_an_error_of_the_database_shows_no_value(store: Store) -> None:
     assert "canary" not in shown
 
 
-def test_a_store_that_cannot_be_read_says_so(store: Store) -> None:
-    altered(store, "drop table audit_head")
+def test_a_store_that_cannot_be_read_says_so(store: Store, place: Place) -> None:
+    place.alter("drop table audit_head")
     with pytest.raises(StoreUnavailable, match="read"):
         store.checkpoint()
 

@@ -6,7 +6,6 @@ import base64
 import hashlib
 import itertools
 from collections.abc import Iterator
-from pathlib import Path
 from uuid import UUID, uuid5
 
 import pytest
@@ -14,7 +13,7 @@ import pytest
 from fhir_bridge.errors import SettingsError
 from fhir_bridge.ledger import Checkpoint, Event, NewEntry, decode_entry, leaf_hash, tree_hash
 from fhir_bridge.store import Store
-from tests.simulators.ticking import Ticking
+from tests.simulators.stores import Place
 
 TRANSFER = "5f0c9a3e-3f0b-4c55-9d57-5ad6f4f2d0c1"
 LOG = "bridge.example/audit/2026"
@@ -23,9 +22,8 @@ OTHER_LINE = "\N{EM DASH} witness.example/w2 BBBBBBBB\n"
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    clock = Ticking().clock()
-    with Store.open(tmp_path / "store", clock=clock, log_origin="bridge.example") as store:
+def store(place: Place) -> Iterator[Store]:
+    with place.open() as store:
         plain = NewEntry(type=Event.TRANSFER_REQUESTED, actor="cli:ada", transfer=TRANSFER)
         said = NewEntry(
             type=Event.RECORD_RELEASED, actor="cli:ada", transfer=TRANSFER, statement={"by": "Ada"}

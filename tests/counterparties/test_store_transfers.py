@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
@@ -13,17 +12,16 @@ from fhir_bridge.ledger import Event, NewEntry
 from fhir_bridge.manifest import Decision, Gap, Line, Outcome, sealed_digest
 from fhir_bridge.records import Kind, RecordRef, Sha256
 from fhir_bridge.store import LineRow, NewPairing, Ruling, Store, TransferRow
-from tests.simulators.ticking import Ticking
+from tests.simulators.stores import Place
 
-ORIGIN = "bridge.example"
 KEY = "ab" * 32
 REQUEST = b'{"question":"canary-question","patient":"canary-patient"}'
 LAB = RecordRef("Observation/lab-1")
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    with Store.open(tmp_path / "store", clock=Ticking().clock(), log_origin=ORIGIN) as store:
+def store(place: Place) -> Iterator[Store]:
+    with place.open() as store:
         yield store
 
 
@@ -36,12 +34,6 @@ def create(store: Store, key: str = KEY, request: bytes = REQUEST) -> TransferRo
     return store.create_transfer(
         key=key, state="requested", source="first", destination="second", request=request
     )
-
-
-def everything(store: Store) -> bytes:
-    """Return all bytes of all files in the store's folder."""
-    files = [path for path in store._opened.folder.path.rglob("*") if path.is_file()]
-    return b"".join(path.read_bytes() + path.name.encode() for path in files)
 
 
 def test_the_same_referral_is_the_same_transfer(store: Store) -> None:
@@ -94,7 +86,9 @@ def test_a_transfer_that_is_not_there_is_named(store: Store) -> None:
             ask("nowhere")
 
 
-def test_what_was_asked_stands_in_no_file_of_the_store(store: Store, transfer: str) -> None:
+def test_what_was_asked_stands_in_no_file_of_the_store(
+    store: Store, transfer: str, place: Place
+) -> None:
     said = NewEntry(
         type=Event.RECORD_RELEASED,
         actor="cli:ada",
@@ -104,14 +98,14 @@ def test_what_was_asked_stands_in_no_file_of_the_store(store: Store, transfer: s
     store.append(said, event_id=transfer)
     store.subject("https://first.example/fhir/Patient/canary-7", transfer)
     with store.lease("second", "Patient/canary-8"):
-        assert b"canary" not in everything(store)
+        assert b"canary" not in place.everything()
     store.remember_pairings(
         "second", [NewPairing(ref=LAB, source="x/y", digest=Sha256("0d" * 32), etag='W/"1"')]
     )
 
-    assert b"0d" * 32 not in everything(store)
-    assert b"canary" not in everything(store)
-    assert store.transfer_key(transfer) not in everything(store)
+    assert b"0d" * 32 not in place.everything()
+    assert b"canary" not in place.everything()
+    assert store.transfer_key(transfer) not in place.everything()
 
 
 def test_each_transfer_has_a_key_of_its_own(store: Store, transfer: str) -> None:
@@ -144,30 +138,27 @@ def test_the_same_patient_is_another_number_in_each_transfer(store: Store, trans
 
 
 def test_a_sealed_request_does_not_open_in_another_transfers_row(
-    store: Store, transfer: str
+    store: Store, transfer: str, place: Place
 ) -> None:
     other = create(store, key="cd" * 32).id
-    with store._database.writing() as connection:
-        connection.exec_driver_sql(
-            "update transfer set request = (select request from transfer where id = ?)"
-            " where id = ?",
-            (transfer, other),
-        )
+    place.alter(
+        "update transfer set request = (select request from transfer where id = ?) where id = ?",
+        values=(transfer, other),
+    )
 
     with pytest.raises(Tampered, match="does not open"):
         store.request(other)
 
 
 def test_an_erased_transfer_keeps_its_entries_and_the_log_verifies(
-    store: Store, transfer: str
+    store: Store, transfer: str, place: Place
 ) -> None:
     said = NewEntry(
         type=Event.RECORD_WITHHELD, actor="cli:ada", transfer=transfer, statement={"by": "Ada"}
     )
     store.append(said, event_id=transfer)
-    with store._database.reading() as connection:
-        rows = connection.exec_driver_sql("select request, transfer_key from transfer").one()
-        body = connection.exec_driver_sql("select body from audit_body").scalar_one()
+    (rows,) = place.rows("select request, transfer_key from transfer")
+    ((body,),) = place.rows("select body from audit_body")
     store.erase(transfer, actor="cli:ada")
     store.erase(transfer, actor="cli:ada")
 
@@ -180,7 +171,7 @@ def test_an_erased_transfer_keeps_its_entries_and_the_log_verifies(
         Event.ERASURE_DONE,
     ]
     assert store.verify().erased == 1
-    left = everything(store)
+    left = place.everything()
     assert not any(gone in left for gone in (*rows, body))
 
 
@@ -275,7 +266,7 @@ def test_what_became_of_a_line_is_written_to_that_line(store: Store, transfer: s
     assert store.manifest(transfer, 1) == (line("Observation/1"), line("Observation/2"))
 
 
-def test_a_line_is_kept_with_its_digest_sealed(store: Store, transfer: str) -> None:
+def test_a_line_is_kept_with_its_digest_sealed(store: Store, transfer: str, place: Place) -> None:
     full = Line(
         ref=LAB,
         kind=Kind.PATHOLOGY,
@@ -303,7 +294,7 @@ def test_a_line_is_kept_with_its_digest_sealed(store: Store, transfer: str) -> N
     for name in ("consent", "consent_version", "provision", "destination", "outcome", "paths"):
         assert getattr(row, name) == getattr(full, name)
     assert (row.severed, row.bundle, row.documents) == (("b",), 3, ("Binary/1",))
-    assert full.digest.encode() not in everything(store)
+    assert full.digest.encode() not in place.everything()
 
 
 def test_the_last_ruling_about_a_reference_holds(store: Store, transfer: str) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-import sqlite3
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -25,9 +23,8 @@ from fhir_bridge.ledger import (
     tree_hash,
 )
 from fhir_bridge.store import Store
-from tests.simulators.ticking import Ticking
+from tests.simulators.stores import OVER_BOTH, Place, PostgresqlPlace, create_database
 
-ORIGIN = "bridge.example"
 TRANSFER = "5f0c9a3e-3f0b-4c55-9d57-5ad6f4f2d0c1"
 OTHER = "6f0c9a3e-3f0b-4c55-9d57-5ad6f4f2d0c1"
 
@@ -36,11 +33,18 @@ def _append(store: Store, at: int, *new: NewEntry) -> None:
     store.append(*new, event_id=str(uuid5(UUID(TRANSFER), str(at))))
 
 
-@pytest.fixture(scope="module")
-def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
+@pytest.fixture(scope="module", params=OVER_BOTH)
+def written(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Place]:
     """Write a log of eight entries and six checkpoints, with two statements, and close it."""
-    path = tmp_path_factory.mktemp("log") / "store"
-    with Store.open(path, clock=Ticking().clock(), log_origin=ORIGIN) as store:
+    folder = tmp_path_factory.mktemp("log") / "store"
+    if request.param == "sqlite":
+        place = Place(folder)
+    else:
+        template = request.getfixturevalue("migrated")
+        place = PostgresqlPlace(folder, create_database(template))
+    with place.open() as store:
         for at, transfer in enumerate((TRANSFER, OTHER, TRANSFER)):
             new = NewEntry(type=Event.TRANSFER_REQUESTED, actor="cli:ada", transfer=transfer)
             _append(store, at, new)
@@ -53,27 +57,28 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
         plain = NewEntry(type=Event.DISCLOSURE_INTENT, actor="cli:ada", transfer=OTHER)
         _append(store, 3, said, plain, said)
         _append(store, 4, plain)
-    return path
+    yield place
+    place.remove()
 
 
 @pytest.fixture
-def store(written: Path, tmp_path: Path) -> Iterator[Store]:
-    """Open a copy; what a test alters, it alters under an open store."""
-    path = tmp_path / "store"
-    shutil.copytree(written, path)
-    with Store.open(path, clock=Ticking().clock(), log_origin=ORIGIN) as store:
+def place(written: Place, tmp_path: Path) -> Iterator[Place]:
+    """Copy the log; what a test alters, it alters under an open store."""
+    copy = written.copied(tmp_path / "store")
+    yield copy
+    copy.remove()
+
+
+@pytest.fixture
+def store(place: Place) -> Iterator[Store]:
+    with place.open() as store:
         yield store
 
 
-def database(store: Store) -> sqlite3.Connection:
-    return sqlite3.connect(store._opened.folder.database, isolation_level=None)
-
-
-def alter(store: Store, *statements: str) -> None:
-    connection = database(store)
-    for statement in statements:
-        connection.execute(statement)
-    connection.close()
+def only_over(product: str) -> pytest.MarkDecorator:
+    """Where a test is about one database's own ways."""
+    marks = [pytest.mark.real] if product == "postgresql" else []
+    return pytest.mark.parametrize("written", [pytest.param(product, marks=marks)], indirect=True)
 
 
 def test_a_log_that_nobody_touched_is_verified(store: Store) -> None:
@@ -85,8 +90,8 @@ def test_a_log_that_nobody_touched_is_verified(store: Store) -> None:
     assert verified.key == store.verifier
 
 
-def test_a_statement_that_was_erased_leaves_a_log_that_verifies(store: Store) -> None:
-    alter(store, "delete from audit_body where idx = 4")
+def test_a_statement_that_was_erased_leaves_a_log_that_verifies(store: Store, place: Place) -> None:
+    place.alter("delete from audit_body where idx = 4")
 
     assert (store.verify().statements, store.verify().erased) == (1, 1)
 
@@ -132,8 +137,8 @@ ALTERED = [
     _case(
         "doubled-at-the-end",
         "entry 8 was moved",
-        "insert into audit_entry select 8, hex(randomblob(16)), transfer, leaf from "
-        "audit_entry where idx = 7",
+        "insert into audit_entry select 8, '6f0c9a3e-3f0b-4c55-9d57-5ad6f4f2d0c2', transfer, leaf "
+        "from audit_entry where idx = 7",
     ),
     _case(
         "leaf-of-another",
@@ -143,37 +148,33 @@ ALTERED = [
     _case(
         "leaf-not-json",
         "entry 2 was altered: it is not JSON",
-        "update audit_entry set leaf = x'00' where idx = 2",
+        "update audit_entry set leaf = zeros(1) where idx = 2",
     ),
     _case(
         "leaf-with-a-space",
         "entry 2 was altered: it is not in its one written form",
-        "update audit_entry set leaf = cast(replace(cast(leaf as text), ',', ', ') as blob) "
-        "where idx = 2",
+        "update audit_entry set leaf = rewritten(leaf, ',', ', ') where idx = 2",
     ),
     _case(
         "actor-changed",
         "checkpoint 2 does not match the 3 entries below it",
-        "update audit_entry set leaf = cast(replace(cast(leaf as text), 'ada', 'bob') as "
-        "blob) where idx = 2",
+        "update audit_entry set leaf = rewritten(leaf, 'ada', 'bob') where idx = 2",
     ),
     _case(
         "another-log",
         "entry 2 belongs to another log",
-        "update audit_entry set leaf = cast(replace(cast(leaf as text), 'bridge.example', "
-        "'other.example') as blob) where idx = 2",
+        "update audit_entry set leaf = rewritten(leaf, 'bridge.example', 'other.example') "
+        "where idx = 2",
     ),
     _case(
         "back-dated",
         "entry 2 is earlier than the one before it",
-        "update audit_entry set leaf = cast(replace(cast(leaf as text), '2026-11', "
-        "'2026-10') as blob) where idx = 2",
+        "update audit_entry set leaf = rewritten(leaf, '2026-11', '2026-10') where idx = 2",
     ),
     _case(
         "renumbered-in-its-transfer",
         "entry 3 is number 2 of its transfer, but 1 came before it",
-        "update audit_entry set leaf = cast(replace(cast(leaf as text), '\"seq\":1', "
-        "'\"seq\":2') as blob) where idx = 3",
+        "update audit_entry set leaf = rewritten(leaf, '\"seq\":1', '\"seq\":2') where idx = 3",
     ),
     _case(
         "filed-elsewhere",
@@ -261,8 +262,7 @@ ALTERED = [
     _case(
         "checkpoint-root-changed",
         "checkpoint 2 was altered: a checkpoint's signature",
-        "update audit_checkpoint set note = replace(note, char(10) || '3' || char(10), "
-        "char(10) || '4' || char(10)) where n = 2",
+        "update audit_checkpoint set note = replace(note, '\n3\n', '\n4\n') where n = 2",
     ),
     _case(
         "checkpoint-time",
@@ -282,7 +282,7 @@ ALTERED = [
     _case(
         "head-frontier",
         "head is not what",
-        "update audit_head set frontier = zeroblob(32)",
+        "update audit_head set frontier = zeros(32)",
     ),
     _case(
         "head-count",
@@ -302,12 +302,12 @@ ALTERED = [
     _case(
         "statement-altered",
         "the statement of entry 4 was altered",
-        "update audit_body set body = zeroblob(60) where idx = 4",
+        "update audit_body set body = zeros(60) where idx = 4",
     ),
     _case(
         "statement-salt",
         "the statement of entry 4 was altered",
-        "update audit_body set salt = zeroblob(32) where idx = 4",
+        "update audit_body set salt = zeros(32) where idx = 4",
     ),
     _case(
         "statements-swapped",
@@ -336,9 +336,9 @@ ALTERED = [
 
 @pytest.mark.parametrize(("statements", "sentence"), ALTERED)
 def test_each_altered_row_is_found_and_named(
-    store: Store, statements: tuple[str, ...], sentence: str
+    store: Store, statements: tuple[str, ...], sentence: str, place: Place
 ) -> None:
-    alter(store, *statements)
+    place.alter(*statements)
 
     with pytest.raises(AlteredLog) as found:
         store.verify()
@@ -346,9 +346,8 @@ def test_each_altered_row_is_found_and_named(
     assert sentence in str(found.value)
 
 
-def test_two_heads_are_found_where_the_constraint_was_removed(store: Store) -> None:
-    alter(
-        store,
+def test_two_heads_are_found_where_the_constraint_was_removed(store: Store, place: Place) -> None:
+    place.alter(
         "create table loose as select * from audit_head",
         "drop table audit_head",
         "alter table loose rename to audit_head",
@@ -360,90 +359,88 @@ def test_two_heads_are_found_where_the_constraint_was_removed(store: Store) -> N
         store.verify()
 
 
-def test_rows_doubled_where_the_constraints_were_removed_are_found(store: Store) -> None:
-    for table, sentence in (
-        ("audit_entry", "entry 4 is missing: the next one is 3"),
-        ("audit_checkpoint", "checkpoint 4 is missing: the next is 3"),
+def test_rows_doubled_where_the_constraints_were_removed_are_found(
+    store: Store, place: Place
+) -> None:
+    for table, key, sentence in (
+        ("audit_entry", "idx", "entry 4 is missing: the next one is 3"),
+        ("audit_checkpoint", "n", "checkpoint 4 is missing: the next is 3"),
     ):
-        alter(
-            store,
+        place.alter(
             f"create table loose as select * from {table}",  # noqa: S608 - the name is ours
             f"alter table {table} rename to kept",
             f"alter table loose rename to {table}",
-            f"insert into {table} select * from {table} where rowid = 4",  # noqa: S608 - the same
+            f"insert into {table} select * from {table} where {key} = 3",  # noqa: S608 - the same
         )
 
         with pytest.raises(AlteredLog, match=sentence):
             store.verify()
-        alter(store, f"drop table {table}", f"alter table kept rename to {table}")
+        place.alter(f"drop table {table}", f"alter table kept rename to {table}")
     store.verify()
 
 
-def test_every_single_byte_of_every_leaf_counts(store: Store) -> None:
-    connection = database(store)
-    rows = connection.execute("select idx, leaf from audit_entry").fetchall()
+def test_every_single_byte_of_every_leaf_counts(store: Store, place: Place) -> None:
+    rows = place.rows("select idx, leaf from audit_entry")
+    change = "update audit_entry set leaf = ? where idx = ?"
     unseen = []
     for idx, leaf in rows[::3]:
         for at in range(0, len(leaf), 7):
             changed = leaf[:at] + bytes([leaf[at] ^ 1]) + leaf[at + 1 :]
-            connection.execute("update audit_entry set leaf = ? where idx = ?", (changed, idx))
+            place.alter(change, values=(changed, idx))
             try:
                 store.verify()
                 unseen.append((idx, at))
             except AlteredLog:
-                connection.execute("update audit_entry set leaf = ? where idx = ?", (leaf, idx))
-    connection.close()
+                place.alter(change, values=(leaf, idx))
 
     assert unseen == []
 
 
-def rebuild(store: Store, change: Callable[[list[bytes]], list[bytes]], signer: Signer) -> None:
+def rebuild(place: Place, change: Callable[[list[bytes]], list[bytes]], signer: Signer) -> None:
     """Write the whole log anew, as someone could who may write every table."""
-    connection = database(store)
-    leaves = change([row[0] for row in connection.execute("select leaf from audit_entry")])
+    leaves = change([leaf for (leaf,) in place.rows("select leaf from audit_entry order by idx")])
     entries = [decode_entry(leaf) for leaf in leaves]
-    connection.execute("delete from audit_entry")
-    connection.execute("delete from audit_checkpoint")
+    place.alter("delete from audit_entry", "delete from audit_checkpoint")
     frontier = Frontier()
     for leaf, entry in zip(leaves, entries, strict=True):
         frontier = frontier.appended(leaf_hash(leaf))
         signed = signer.sign(
-            str(Checkpoint(origin=store.log, size=frontier.size, root=frontier.root()))
+            str(Checkpoint(origin=signer.name, size=frontier.size, root=frontier.root()))
         )
         id_ = str(uuid5(UUID(OTHER), str(entry.idx)))
-        connection.execute(
-            "insert into audit_entry values (?, ?, ?, ?)", (entry.idx, id_, entry.transfer, leaf)
+        place.alter(
+            "insert into audit_entry values (?, ?, ?, ?)",
+            values=(entry.idx, id_, entry.transfer, leaf),
         )
-        connection.execute(
+        place.alter(
             "insert into audit_checkpoint values (?, ?, ?, ?)",
-            (entry.idx, frontier.size, entry.t, signed),
+            values=(entry.idx, frontier.size, entry.t, signed),
         )
-    connection.execute(
+    place.alter(
         "update audit_head set size = ?, checkpoints = ?, frontier = ?",
-        (frontier.size, len(leaves), bytes(frontier)),
+        values=(frontier.size, len(leaves), bytes(frontier)),
     )
-    connection.close()
 
 
 def _altered(leaves: list[bytes]) -> list[bytes]:
     return [leaf.replace(b"cli:ada", b"cli:bob") for leaf in leaves]
 
 
-def test_a_log_written_anew_without_the_key_is_found(store: Store) -> None:
+def test_a_log_written_anew_without_the_key_is_found(store: Store, place: Place) -> None:
     forger = Signer(store.log, Ed25519PrivateKey.from_private_bytes(b"f" * 32))
-    rebuild(store, _altered, forger)
+    rebuild(place, _altered, forger)
 
     with pytest.raises(AlteredLog, match="not signed by the key"):
         store.verify()
 
 
 def test_a_log_written_anew_with_the_stolen_key_verifies_and_its_checkpoint_tells(
-    store: Store,
+    store: Store, place: Place
 ) -> None:
     """What no database can show by itself: someone must have kept a checkpoint outside."""
     kept = store.checkpoint()
     private = load_pem_private_key(store._opened.folder.log_key.read_bytes(), password=None)
-    rebuild(store, _altered, Signer(store.log, private))  # type: ignore[arg-type]
+    rebuild(place, _altered, Signer(store.log, private))  # type: ignore[arg-type]
 
     verified = store.verify()
 
@@ -451,9 +448,8 @@ def test_a_log_written_anew_with_the_stolen_key_verifies_and_its_checkpoint_tell
     assert verified.checkpoint.root != kept.root
 
 
-def test_a_log_without_any_row_is_not_a_log(store: Store) -> None:
-    alter(
-        store,
+def test_a_log_without_any_row_is_not_a_log(store: Store, place: Place) -> None:
+    place.alter(
         "delete from audit_entry",
         "delete from audit_checkpoint",
         "delete from audit_body",
@@ -465,13 +461,14 @@ def test_a_log_without_any_row_is_not_a_log(store: Store) -> None:
 
 
 @pytest.mark.parametrize("table", ["entry", "checkpoint", "head", "body"])
-def test_a_table_that_is_gone_is_found(store: Store, table: str) -> None:
-    alter(store, f"drop table audit_{table}")
+def test_a_table_that_is_gone_is_found(store: Store, table: str, place: Place) -> None:
+    place.alter(f"drop table audit_{table}")
 
     with pytest.raises(AlteredLog, match="tables are damaged"):
         store.verify()
 
 
+@only_over("sqlite")
 def test_a_database_that_cannot_be_opened_is_not_called_an_alteration(store: Store) -> None:
     store.close()
     store._opened.folder.path.rename(store._opened.folder.path.with_name("away"))
@@ -480,10 +477,11 @@ def test_a_database_that_cannot_be_opened_is_not_called_an_alteration(store: Sto
         store.verify()
 
 
-def test_rows_that_cannot_be_read_are_named_as_damage(store: Store) -> None:
+@only_over("sqlite")
+def test_rows_that_cannot_be_read_are_named_as_damage(store: Store, place: Place) -> None:
     path = store._opened.folder.database
     store.verify()
-    alter(store, "pragma wal_checkpoint(truncate)")
+    place.alter("pragma wal_checkpoint(truncate)")
     raw = bytearray(path.read_bytes())
     raw[4096:] = b"\xff" * (len(raw) - 4096)
     path.write_bytes(raw)
@@ -493,9 +491,9 @@ def test_rows_that_cannot_be_read_are_named_as_damage(store: Store) -> None:
         store.verify()
 
 
-def test_verification_recomputes_the_root_that_the_standard_defines(store: Store) -> None:
-    connection = database(store)
-    leaves = [row[0] for row in connection.execute("select leaf from audit_entry order by idx")]
-    connection.close()
+def test_verification_recomputes_the_root_that_the_standard_defines(
+    store: Store, place: Place
+) -> None:
+    leaves = [leaf for (leaf,) in place.rows("select leaf from audit_entry order by idx")]
 
     assert store.verify().checkpoint.root == tree_hash(map(leaf_hash, leaves))

@@ -62,6 +62,19 @@ def test_every_setting_is_read(tmp_path: Path) -> None:
     assert settings.server("here").loopback
 
 
+def test_the_database_is_sqlite_unless_the_settings_or_a_variable_name_another(
+    tmp_path: Path,
+) -> None:
+    assert read(tmp_path, GOOD).database == ""
+    assert read(tmp_path, "database = 'postgresql://b@h:5/d'").database == "postgresql://b@h:5/d"
+    (tmp_path / "fhir-bridge.toml").write_text("database_env = 'URL'")
+    environ = {"URL": "postgresql://b:secret@h/d"}
+
+    assert load(tmp_path / "fhir-bridge.toml", store=None, environ=environ).database == (
+        "postgresql://b:secret@h/d"
+    )
+
+
 def test_a_secret_is_read_from_the_environment_and_never_from_the_file(tmp_path: Path) -> None:
     secret = read(tmp_path, GOOD).server("first").credential.secret
 
@@ -156,6 +169,10 @@ def test_the_key_of_a_server_registered_through_the_api_stands_in_the_store() ->
         ("[smart]\npublish = 'a.pem'", "smart.publish is a list of files"),
         ("[smart]\nbogus = 1", "unknown setting smart.bogus"),
         ("[consent]\nbogus = 1", "unknown setting consent.bogus"),
+        ("database = 'postgresql://b:canary@h/d'", "name it with database_env"),
+        ("database = 'postgresql://b@h/d?password=canary'", "name it with database_env"),
+        ("database = 'postgresql://h/d'\ndatabase_env = 'X'", "both set"),
+        ("database_env = 'X'", "variable X is not set"),
         ("= 1", "is not TOML"),
     ],
 )
