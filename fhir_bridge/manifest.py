@@ -221,17 +221,21 @@ def root(lines: Sequence[Line], key: bytes) -> bytes:
     Source:
         RFC 6962 section 2.1; the leaf is our own rule.
     """
+    return sealed_root(
+        (line.ref, sealed_digest(key, line.digest), line.size_bytes) for line in lines
+    )
+
+
+def sealed_root(lines: Iterable[tuple[str, str, int]]) -> bytes:
+    """
+    Return the same root from what the store keeps of the lines.
+
+    Args:
+        lines: Of each released line, sorted: reference, sealed digest, size.
+    """
     leaves = [
-        leaf_hash(
-            lossless.canonical(
-                {
-                    "bytes": line.size_bytes,
-                    "digest": sealed_digest(key, line.digest),
-                    "ref": line.ref,
-                }
-            )
-        )
-        for line in lines
+        leaf_hash(lossless.canonical({"bytes": size, "digest": sealed, "ref": ref}))
+        for ref, sealed, size in lines
     ]
     return tree_hash(leaves)
 

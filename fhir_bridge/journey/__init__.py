@@ -13,11 +13,12 @@ destination has is looked at, and what the log has is not signed twice.
 
 from __future__ import annotations
 
-from fhir_bridge.errors import ConsentRefused, Incomplete, Refused
+from fhir_bridge.errors import BridgeError, ConsentRefused, Incomplete, Refused, Tampered
 from fhir_bridge.journey import recording
 from fhir_bridge.journey.announcing import Announced, announce
 from fhir_bridge.journey.closing import close, close_unsent
 from fhir_bridge.journey.delivering import ConsentChanged
+from fhir_bridge.journey.intents import settle_intent
 from fhir_bridge.journey.ordering import Settled, settle
 from fhir_bridge.journey.parties import (
     ConsentRules,
@@ -65,6 +66,7 @@ def carry(requested: Requested, parties: Parties, patient: Resource) -> Ended:
     Raises:
         Refused: A rule forbids it. Nothing was sent.
         Unreachable: Try again later; nothing is lost.
+        BridgeError: Somebody must act first; the transfer has ended as incomplete.
     """
     pen = Pen.of(parties, requested, patient)
     parties = pen.parties
@@ -76,8 +78,8 @@ def carry(requested: Requested, parties: Parties, patient: Resource) -> Ended:
                 return _carry_once(pen, patient)
             except ConsentChanged:
                 parties.tell(Progress(step=Step.CONSENT, sentence="changed; deciding again"))
-            except Refused:
-                parties.store.set_state(requested.id, State.REFUSED)
+            except BridgeError as error:
+                _stop(pen, error)
                 raise
         restless = recording.denied(None, "the patient's consents changed all the time")
         pen.sign(Event.CONSENT_DENIED, restless, phase="restless", outcome=SERIOUS)
@@ -86,6 +88,22 @@ def carry(requested: Requested, parties: Parties, patient: Resource) -> Ended:
             f"the patient's consents changed {_DECISIONS_MAX} times while the transfer ran: look"
             " at them, then resume"
         )
+
+
+def _stop(pen: Pen, error: BridgeError) -> None:
+    """
+    Write down that a transfer ends here, unless waiting helps.
+
+    A log that was tampered with is not signed on: nothing is written then.
+    """
+    if error.retryable or isinstance(error, Tampered):
+        return
+    settle_intent(pen)
+    state = State.REFUSED if isinstance(error, Refused) else State.INCOMPLETE
+    if state is State.INCOMPLETE:
+        act = recording.closed(0, state, sentence="somebody must act before it can go on")
+        pen.sign(Event.TRANSFER_CLOSED, act, phase="stopped", outcome=SERIOUS)
+    pen.parties.store.set_state(pen.requested.id, state)
 
 
 def preview(requested: Requested, parties: Parties, patient: Resource) -> Released:
@@ -103,7 +121,6 @@ def _carry_once(pen: Pen, patient: Resource) -> Ended:
     permitted = permit(pen, patient)
     released: Released = release(pen, patient, permitted)
     if len(released.manifest.lines) == released.manifest.counts().excluded:
-        pen.parties.store.set_state(pen.requested.id, State.INCOMPLETE)
         raise Incomplete(
             f"the first provider has no record of the kinds asked for {patient.ref}: nothing was"
             " sent → ask the first provider"

@@ -13,6 +13,7 @@ from fhir_bridge.errors import PatientUnclear
 from fhir_bridge.journey import recording
 from fhir_bridge.journey.consenting import unchanged
 from fhir_bridge.journey.delivering import ConsentChanged
+from fhir_bridge.journey.intents import phase_of, settle_intent
 from fhir_bridge.journey.matching import Matched, match, shown
 from fhir_bridge.journey.parties import Progress, Step
 from fhir_bridge.journey.releasing import Released
@@ -29,6 +30,8 @@ class Announced:
     matched: Matched
     intent: int
     """Index of the log's entry."""
+    phase: str
+    """Names the intent, and the result that answers it."""
 
 
 def announce(pen: Pen, released: Released) -> Announced:
@@ -43,6 +46,8 @@ def announce(pen: Pen, released: Released) -> Announced:
     parties, requested = pen.parties, pen.requested
     confirm_consent(pen, released)
     matched = _matched(pen, released)
+    settle_intent(pen, going_on_with=released.number)
+    phase = phase_of(pen, released.number)
     intent = pen.sign(
         Event.DISCLOSURE_INTENT,
         recording.disclosed(
@@ -52,7 +57,7 @@ def announce(pen: Pen, released: Released) -> Announced:
             key=pen.key,
             consent=released.consent,
         ),
-        phase=str(released.number),
+        phase=phase,
         consent=released.consent,
         content=pen.content_of(released.manifest),
     )
@@ -64,7 +69,7 @@ def announce(pen: Pen, released: Released) -> Announced:
             " before the first byte left",
         )
     )
-    return Announced(released=released, matched=matched, intent=intent)
+    return Announced(released=released, matched=matched, intent=intent, phase=phase)
 
 
 def _matched(pen: Pen, released: Released) -> Matched:

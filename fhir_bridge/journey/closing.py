@@ -17,6 +17,7 @@ from fhir_bridge.journey import recording
 from fhir_bridge.journey.announcing import confirm_consent
 from fhir_bridge.journey.authoring import provenance, referral
 from fhir_bridge.journey.delivering import Looked, deliver, look, read_back
+from fhir_bridge.journey.intents import settle_intent
 from fhir_bridge.journey.releasing import Released
 from fhir_bridge.journey.sending import Delivered
 from fhir_bridge.journey.signing import MINOR, OK, Pen
@@ -78,6 +79,7 @@ def close_unsent(pen: Pen, released: Released) -> Ended:
     manifest = released.manifest
     waits = manifest.having(Decision.HELD, Decision.UNCLASSIFIED)
     state = State.HELD if waits else State.INCOMPLETE
+    settle_intent(pen)
     act = recording.closed(released.number, state, gaps=len(released.gaps))
     pen.sign(Event.TRANSFER_CLOSED, act, phase=f"{released.number}.{state}", outcome=MINOR)
     rows = [LineRow.of(line, pen.key) for line in manifest.lines]

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote, urlencode
 
 from fhir_bridge.audit import Act, End, Form, NamedConsent, Said
+from fhir_bridge.ledger import ConsentSeen, Content
 from fhir_bridge.manifest import Manifest, root
 from fhir_bridge.records import RecordRef
 from fhir_bridge.transfer import Basis, Requested, State
@@ -213,7 +214,45 @@ def confirmed(number: int, manifest: Manifest) -> Act:
     return Act(details={"manifest": number, "verified": verified})
 
 
-def closed(number: int, state: State, *, gaps: int = 0, images: int = 0) -> Act:
+def settled(
+    transfer: str,
+    number: int,
+    content: Content,
+    consents: Sequence[ConsentSeen],
+    *,
+    basis: Basis,
+    sentence: str,
+) -> Act:
+    """
+    Tell what had gone under an intent that an earlier run left without its result.
+
+    Args:
+        transfer: Its id.
+        number: Of the manifest that was announced.
+        content: What had gone.
+        consents: What the intent rested on.
+        basis: Of the intent.
+        sentence: How that is known.
+    """
+    return Act(
+        form=Form.DISCLOSURE,
+        data=f"urn:uuid:{transfer}#manifest-{number}",
+        consents=[
+            NamedConsent(ref=RecordRef(one.id), version=one.version, provision="", reason="")
+            for one in consents
+        ],
+        by_consent=basis is Basis.CONSENT,
+        sentence=sentence,
+        details={
+            "manifest": number,
+            "manifest-root": content.root,
+            "lines": content.count,
+            "bytes": content.size_bytes,
+        },
+    )
+
+
+def closed(number: int, state: State, *, gaps: int = 0, images: int = 0, sentence: str = "") -> Act:
     """Tell how the transfer stands."""
     details: dict[str, str | int] = {
         "manifest": number,
@@ -221,7 +260,7 @@ def closed(number: int, state: State, *, gaps: int = 0, images: int = 0) -> Act:
         "gaps": gaps,
         "images": images,
     }
-    return Act(details=details)
+    return Act(details=details, sentence=sentence)
 
 
 def _by_kind(kinds: Iterable[str]) -> dict[str, int]:

@@ -319,7 +319,7 @@ def _sign_result(
             sentence=sentence,
             counts={"sent": sent, "announced": len(released.manifest.released)},
         ),
-        phase=f"{released.number}.{outcome}.{content.root}",
+        phase=f"{announced.phase}.{outcome}.{content.root}",
         outcome=outcome,
         consent=released.consent,
         content=content,

@@ -82,7 +82,7 @@ class Pen:
         *,
         phase: str = "",
         outcome: OutcomeCode = OK,
-        consent: Consented | None = None,
+        consent: Consented | tuple[ConsentSeen, ...] = (),
         content: Content | None = None,
     ) -> int:
         """
@@ -92,7 +92,8 @@ class Pen:
             type_: What happened.
             act: What its AuditEvent says of it.
             phase: What tells this act from others of its type in this attempt,
-                e.g. the manifest's number.
+                e.g. the manifest's number; of an intent and its result it begins
+                with that number, by which the log ties the two.
             outcome: Code of http://hl7.org/fhir/audit-event-outcome.
             consent: The Consents the act rests on.
             content: What is disclosed.
@@ -110,7 +111,7 @@ class Pen:
             actor=parties.actor,
             transfer=requested.id,
             outcome=outcome,
-            step=str(type_).replace("_", "-"),
+            step=_step(type_, phase),
             attempt=requested.attempt,
             basis=str(order.basis),
             purpose=order.purpose,
@@ -118,7 +119,7 @@ class Pen:
             recipient=requested.recipient.identifier,
             source=parties.source.name,
             destination=parties.destination.name,
-            consent=self._consents(consent) if consent else (),
+            consent=self._consents(consent) if isinstance(consent, Consented) else consent,
             content=content,
             subject=self.subject,
             trace=self.scene.trace,
@@ -169,3 +170,9 @@ def trace_of(requested: Requested) -> str:
         32 hexadecimal digits, the same when the attempt is taken up again.
     """
     return uuid.uuid5(uuid.UUID(requested.id), f"trace/{requested.attempt}").hex
+
+
+def _step(type_: Event, phase: str) -> str:
+    if type_ in {Event.DISCLOSURE_INTENT, Event.DISCLOSURE_RESULT}:
+        return f"{type_}.{phase.partition('.')[0]}"
+    return str(type_)

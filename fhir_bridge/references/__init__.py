@@ -10,7 +10,7 @@ from fhir_bridge.references.closure import ClosurePolicy, Follow
 from fhir_bridge.references.dangling import Suspect, dangling
 from fhir_bridge.references.order import strongly_connected_order
 from fhir_bridge.references.places import Found, FoundAttachment, Survey, attachments, survey, walk
-from fhir_bridge.references.plan import NAMESPACE, Plan, copy_id
+from fhir_bridge.references.plan import NAMESPACE, Plan, copy_id, copy_ref
 from fhir_bridge.references.removal import breaks_minimum
 from fhir_bridge.references.rewriting import REDACTED, Rewritten, rewrite, undo
 from fhir_bridge.references.targets import (
@@ -46,6 +46,7 @@ __all__ = [
     "attachments",
     "breaks_minimum",
     "copy_id",
+    "copy_ref",
     "dangling",
     "rewrite",
     "strongly_connected_order",

@@ -46,6 +46,19 @@ def copy_id(source_identity: str, ref: RecordRef) -> str:
     return str(uuid.uuid5(NAMESPACE, f"{source_identity}/{ref}"))
 
 
+def copy_ref(source_identity: str, ref: RecordRef, *, attachment: bool = False) -> RecordRef:
+    """
+    Return what a record's copy is at a destination, the same at every attempt.
+
+    Args:
+        source_identity: Identity of the source, configured or its base.
+        ref: The record there.
+        attachment: It is bytes, whose copy is always a Binary.
+    """
+    type_ = "Binary" if attachment else ref.partition("/")[0]
+    return RecordRef(f"{type_}/{copy_id(source_identity, ref)}")
+
+
 class Verb(Enum):
     """What is done with an address."""
 

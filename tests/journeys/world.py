@@ -132,6 +132,7 @@ class World:
         self.folder = folder
         self.written = dict(written or {})
         self._toml = ""
+        folder.mkdir(exist_ok=True)
         self.story = stories.load(story)
         self.faults = Faults()
         self.time = Time(really=really_waits)
