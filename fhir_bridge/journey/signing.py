@@ -91,9 +91,8 @@ class Pen:
         Args:
             type_: What happened.
             act: What its AuditEvent says of it.
-            phase: What tells this act from others of its type in this attempt,
-                e.g. the manifest's number; of an intent and its result it begins
-                with that number, by which the log ties the two.
+            phase: What tells this act from others of its type in this attempt;
+                of an intent and its result it begins with the manifest's number.
             outcome: Code of http://hl7.org/fhir/audit-event-outcome.
             consent: The Consents the act rests on.
             content: What is disclosed.
@@ -173,6 +172,7 @@ def trace_of(requested: Requested) -> str:
 
 
 def _step(type_: Event, phase: str) -> str:
+    """Name the act; the number of the manifest tells which result answers which intent."""
     if type_ in {Event.DISCLOSURE_INTENT, Event.DISCLOSURE_RESULT}:
         return f"{type_}.{phase.partition('.')[0]}"
     return str(type_)

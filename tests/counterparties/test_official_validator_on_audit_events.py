@@ -12,7 +12,11 @@ from typing import Any
 import pytest
 
 from fhir_bridge.codes import mapping
+from fhir_bridge.errors import ConsentRefused, CredentialRefused
+from fhir_bridge.sandbox import Status
 from fhir_bridge.wire import Side, Wire
+from tests.journeys.test_consent_at_every_send import revoke
+from tests.journeys.test_intents_and_results import EIGHT, at_write, broken_at
 from tests.journeys.world import World
 from tests.simulators.audit_events import NAMES, written
 from tests.simulators.official_validator import OfficialValidator
@@ -43,6 +47,24 @@ def test_no_act_of_a_whole_transfer_has_an_error(
         bodies = world.bodies()
 
     assert len(bodies) >= 10
+    for _, body in bodies:
+        assert validator.errors(json.loads(body)) == []
+
+
+def test_no_act_of_a_delivery_that_broke_and_was_refused_has_an_error(
+    tmp_path: Path, validator: OfficialValidator
+) -> None:
+    with World(tmp_path, "amelia", second=EIGHT) as world:
+        transfer = broken_at(world, 3)
+        revoke(world)
+        with pytest.raises(ConsentRefused):
+            world.resume(transfer)
+        world.first.load([one for one in world.story.source if one["resourceType"] == "Consent"])
+        world.faults.at(at_write(1), Status(403, code="forbidden"), times=None)
+        with pytest.raises(CredentialRefused):
+            world.transfer()
+        bodies = world.bodies()
+
     for _, body in bodies:
         assert validator.errors(json.loads(body)) == []
 
