@@ -7,7 +7,6 @@ in this room.
 
 from __future__ import annotations
 
-import hashlib
 import time
 from collections.abc import Callable, Iterable, Sequence
 from copy import copy
@@ -18,12 +17,14 @@ from typing import Self
 import msgspec
 
 from fhir_bridge import lossless
+from fhir_bridge.audit import Said
 from fhir_bridge.bundles import check_reasons
 from fhir_bridge.clock import Clock
 from fhir_bridge.errors import SettingsError
 from fhir_bridge.fhir_server import Capabilities, Write
 from fhir_bridge.journey import (
     ConsentRules,
+    Office,
     Parties,
     Progress,
     carry,
@@ -32,7 +33,7 @@ from fhir_bridge.journey import (
 )
 from fhir_bridge.journey.ordering import Settled
 from fhir_bridge.kinds import KindBook
-from fhir_bridge.ledger import Event, NewEntry, event_id
+from fhir_bridge.ledger import Event
 from fhir_bridge.manifest import Gap
 from fhir_bridge.providers import Providers, Servers
 from fhir_bridge.records import Json, RecordRef
@@ -132,6 +133,11 @@ class Bridge:
         """Return what the operator has settled."""
         return self._settings
 
+    @property
+    def office(self) -> Office:
+        """Return the pen for what is done with transfers outside their journey."""
+        return Office(self._store, self._clock, actor=self._actor, trace=self._trace)
+
     def __enter__(self) -> Self:
         """Return the bridge itself."""
         return self
@@ -230,7 +236,7 @@ class Bridge:
         for ref in refs:
             may_decide(ref, lines.get(RecordRef(ref)), release=release)
         type_ = Event.RECORD_RELEASED if release else Event.RECORD_WITHHELD
-        self._sign(transfer, type_, {"by": by, "reason": reason, "refs": list(refs)})
+        self.office.decided(transfer, type_, Said(by=by, reason=reason, refs=refs))
         word = "released" if release else "withheld"
         self._store.remember_rulings(
             transfer,
@@ -251,7 +257,8 @@ class Bridge:
             raise SettingsError(
                 f"{gap} is not a gap of delivery of this transfer; they are: {names}"
             )
-        self._sign(transfer, Event.GAP_ACCEPTED, {"by": by, "reason": reason, "refs": [gap]})
+        said = Said(by=by, reason=reason, refs=[gap])
+        self.office.decided(transfer, Event.GAP_ACCEPTED, said)
         self._store.remember_rulings(transfer, [Ruling(ref=gap, word="accepted")])
 
     def verify_log(self) -> VerifiedLog:
@@ -355,23 +362,6 @@ class Bridge:
 
     def _order(self, transfer: str) -> Order:
         return msgspec.json.decode(self._store.request(transfer), type=Order)
-
-    def _sign(self, transfer: str, type_: Event, statement: dict[str, object]) -> None:
-        row = self._store.read_transfer(transfer)
-        phase = hashlib.sha256(msgspec.json.encode(statement)).hexdigest()
-        self._store.append(
-            NewEntry(
-                type=type_,
-                actor=self._actor,
-                transfer=transfer,
-                attempt=row.attempt,
-                source=row.source,
-                destination=row.destination,
-                statement=statement,
-                trace=self._trace,
-            ),
-            event_id=event_id(transfer, str(type_), row.attempt, phase),
-        )
 
     def _parties(self, order: Order) -> Parties:
         return Parties(

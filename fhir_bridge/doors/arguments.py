@@ -145,6 +145,9 @@ def _deciding(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     accept.add_argument("transfer", metavar="TRANSFER")
     accept.add_argument("--gap", required=True, metavar="REF", help="as `show` names it")
     _signed(accept)
+    erase = _command(commands, "erase", "erase what an ended transfer can be read by; signed")
+    erase.add_argument("transfer", metavar="TRANSFER")
+    _signed(erase)
 
 
 def _signed(command: argparse.ArgumentParser) -> None:

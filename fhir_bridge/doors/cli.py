@@ -212,6 +212,7 @@ def _result(report: Any, *, as_json: bool, store: Path | None) -> int:
 def _stored(arguments: argparse.Namespace) -> int:
     with _open(arguments) as bridge:
         report = bridge.show(arguments.transfer)
+        bridge.office.viewed([report.transfer], command="show")
         return _result(report, as_json=arguments.json, store=arguments.store)
 
 
@@ -241,6 +242,15 @@ def _accept(arguments: argparse.Namespace) -> int:
     with _open(arguments) as bridge:
         bridge.accept(arguments.transfer, arguments.gap, by=arguments.by, reason=arguments.reason)
     _show(f"Signed. `fhir-bridge resume {arguments.transfer}` tells the second provider.")
+    return 0
+
+
+def _erase(arguments: argparse.Namespace) -> int:
+    from fhir_bridge.audit import Said
+
+    with _open(arguments) as bridge:
+        bridge.office.erase(arguments.transfer, Said(by=arguments.by, reason=arguments.reason))
+    _show("Erased. The log keeps its entries, and says by whom and why; it still verifies.")
     return 0
 
 
@@ -283,6 +293,7 @@ _ACTS: dict[str, Callable[[argparse.Namespace], int]] = {
     "release": _person,
     "withhold": _person,
     "accept": _accept,
+    "erase": _erase,
     "consent draft": _draft,
     "audit verify-db": _verify,
     "smart new-key": _new_key,

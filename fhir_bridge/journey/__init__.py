@@ -19,6 +19,7 @@ from fhir_bridge.journey.announcing import Announced, announce
 from fhir_bridge.journey.closing import close, close_unsent
 from fhir_bridge.journey.delivering import ConsentChanged
 from fhir_bridge.journey.intents import settle_intent
+from fhir_bridge.journey.office import Office
 from fhir_bridge.journey.ordering import Settled, settle
 from fhir_bridge.journey.parties import (
     ConsentRules,
@@ -37,6 +38,7 @@ from fhir_bridge.transfer import Ended, Requested, State
 
 __all__ = [
     "ConsentRules",
+    "Office",
     "Parties",
     "Progress",
     "Provider",

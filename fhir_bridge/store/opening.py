@@ -25,6 +25,7 @@ from fhir_bridge.ledger import Signer
 from fhir_bridge.store import growth, schema
 from fhir_bridge.store.api_keys import ApiKeys
 from fhir_bridge.store.database import VERSION, Database, Opened
+from fhir_bridge.store.erasure import Erasure
 from fhir_bridge.store.folder import Folder
 from fhir_bridge.store.leases import Leases
 from fhir_bridge.store.listing import Listing
@@ -41,7 +42,9 @@ from fhir_bridge.store.triggers import Triggers
 _OPENING_SECONDS_MAX = 60.0
 
 
-class Store(Leases, Listing, Manifests, Rulings, Pairings, Published, ApiKeys, Servers, Triggers):
+class Store(
+    Leases, Erasure, Listing, Manifests, Rulings, Pairings, Published, ApiKeys, Servers, Triggers
+):
     """The bridge's own memory; safe for several threads and several processes."""
 
     @classmethod

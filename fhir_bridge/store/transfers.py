@@ -12,10 +12,10 @@ import uuid
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, delete, insert, select, update
+from sqlalchemy import Connection, Row, Select, insert, select, update
 
 from fhir_bridge.errors import Refused, SettingsError
-from fhir_bridge.ledger import Event, NewEntry, event_id, timestamp, transfer_urn
+from fhir_bridge.ledger import timestamp
 from fhir_bridge.store import schema
 from fhir_bridge.store.log import Log
 from fhir_bridge.store.subjects import pseudonym
@@ -192,29 +192,6 @@ class Transfers(Log):
         """
         with self._database.writing() as connection:
             return pseudonym(connection, self._seal, patient, transfer)
-
-    def erase(self, transfer: str, *, actor: str) -> None:
-        """
-        Erase what a transfer can be read by: its request, its key, what was said.
-
-        The log keeps its entries and still verifies.
-
-        Args:
-            transfer: Its id.
-            actor: Who erases, as the log names actors.
-        """
-        done = NewEntry(type=Event.ERASURE_DONE, actor=actor, transfer=transfer)
-        said = select(schema.entry.c.idx).where(schema.entry.c.transfer == transfer_urn(transfer))
-        with self._database.writing() as connection:
-            _one(connection, transfer, select(schema.transfer.c.id))
-            connection.execute(delete(schema.body).where(schema.body.c.idx.in_(said)))
-            connection.execute(
-                update(schema.transfer).where(schema.transfer.c.id == transfer),
-                {"request": None, "transfer_key": None},
-            )
-            appended = self._append(connection, [done], event_id(transfer, "erase"))
-        self._remember(appended)
-        self._database.forget()
 
     def _unsealed(self, transfer: str, purpose: str, column: Any) -> bytes:
         with self._database.reading() as connection:

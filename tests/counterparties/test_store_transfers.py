@@ -187,6 +187,34 @@ def test_erasing_one_transfer_leaves_the_others(store: Store, transfer: str) -> 
     assert store.statement(1) == {"by": "Ada"}
 
 
+def test_a_patients_transfers_are_found_until_the_last_of_them_is_erased(
+    store: Store, transfer: str
+) -> None:
+    patient, other = "https://first.example/fhir/Patient/1", create(store, key="cd" * 32).id
+    for id_ in (transfer, other):
+        subject = store.subject(patient, id_)
+        asked = NewEntry(
+            type=Event.TRANSFER_REQUESTED, actor="cli:ada", transfer=id_, subject=subject
+        )
+        store.append(asked, event_id=id_)
+
+    assert [row.id for row in store.transfers_about(patient)] == [transfer, other]
+    assert store.transfers_about("https://first.example/fhir/Patient/2") == ()
+    store.erase(transfer, actor="cli:ada")
+    assert [row.id for row in store.transfers_about(patient)] == [transfer, other]
+    store.erase(other, actor="cli:ada")
+    assert store.transfers_about(patient) == ()
+    store.verify()
+
+
+def test_an_erased_transfer_keeps_no_line_of_its_manifest(store: Store, transfer: str) -> None:
+    store.save_manifest(transfer, 1, [line("Observation/canary")])
+
+    store.erase(transfer, actor="cli:ada")
+
+    assert store.manifest(transfer) == ()
+
+
 def line(ref: str, **changes: object) -> LineRow:
     row = LineRow(
         ref=RecordRef(ref),
