@@ -25,6 +25,11 @@ from fhir_bridge.settings.addresses import is_loopback
 from fhir_bridge.settings.credentials import CredentialSettings, Secret, credential
 from fhir_bridge.settings.keeping import read_database
 from fhir_bridge.settings.tables import paths, refuse_unknown, table
+from fhir_bridge.settings.witnessing import (
+    WithoutWitness,
+    WitnessSettings,
+    read_witnessing,
+)
 
 __all__ = [
     "LOG_ORIGIN",
@@ -33,6 +38,8 @@ __all__ = [
     "Secret",
     "ServerSettings",
     "Settings",
+    "WithoutWitness",
+    "WitnessSettings",
     "bare",
     "default_store",
     "environment",
@@ -45,7 +52,7 @@ LOG_ORIGIN = "fhir-bridge.localhost"
 
 _KEYS = {
     *("store", "database", "database_env", "log", "consent", "sensitivity", "servers"),
-    *("api", "smart"),
+    *("api", "smart", "witness"),
 }
 _SERVER_KEYS = {
     "base",
@@ -131,6 +138,7 @@ class Settings:
     sensitivity_answers: Mapping[str, bool] = field(default_factory=dict[str, bool])
     part2_programs: frozenset[str] = frozenset()
     """Organisation identifiers (``system|value``) of 42 CFR Part 2 programs."""
+    witnessing: WitnessSettings = field(default_factory=WitnessSettings)
     smart_publish: tuple[Path, ...] = ()
     """Private keys whose public half is published before a server's credential uses them."""
     api: Mapping[str, Any] = field(default_factory=dict[str, Any])
@@ -209,6 +217,7 @@ def load(path: Path | None, *, store: Path | None, environ: Mapping[str, str]) -
         waive_paper=bool(consent.get("waive_paper", False)),
         sensitivity_answers={k: bool(v) for k, v in table(tree, "sensitivity").items()},
         part2_programs=frozenset(map(str, consent.get("part2_programs", []))),
+        witnessing=read_witnessing(tree),
         smart_publish=paths("smart.publish", smart.get("publish", [])),
         api=table(tree, "api"),
     )

@@ -79,6 +79,11 @@ class Folder:
         """Return the path of the key that seals requests."""
         return self.path / "seal.key"
 
+    @property
+    def witness_key(self) -> Path:
+        """Return the path of the key that cosigns other bridges' logs."""
+        return self.path / "witness.key"
+
     def read_private(self, path: Path) -> bytes | None:
         """
         Return a key file's content; None when there is none.

@@ -32,6 +32,7 @@ from fhir_bridge.store.listing import Listing
 from fhir_bridge.store.log import Log
 from fhir_bridge.store.manifests import Manifests
 from fhir_bridge.store.pairings import Pairings
+from fhir_bridge.store.peers import Peers
 from fhir_bridge.store.published import Published
 from fhir_bridge.store.rulings import Rulings
 from fhir_bridge.store.seal import KEY_BYTES, Seal
@@ -43,7 +44,17 @@ _OPENING_SECONDS_MAX = 60.0
 
 
 class Store(
-    Leases, Erasure, Listing, Manifests, Rulings, Pairings, Published, ApiKeys, Servers, Triggers
+    Leases,
+    Erasure,
+    Listing,
+    Manifests,
+    Rulings,
+    Pairings,
+    Published,
+    Peers,
+    ApiKeys,
+    Servers,
+    Triggers,
 ):
     """The bridge's own memory; safe for several threads and several processes."""
 

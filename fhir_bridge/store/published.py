@@ -123,6 +123,13 @@ class Published(Part):
             newest = connection.execute(rows.order_by(table.c.size.desc()).limit(1))
             return newest.scalar_one_or_none()
 
+    def signed_after(self, size: int) -> str | None:
+        """Return when the first checkpoint above a size was signed; None when there is none."""
+        table = schema.checkpoint
+        rows = select(table.c.at).where(table.c.size > size).order_by(table.c.size).limit(1)
+        with self._database.reading() as connection:
+            return connection.execute(rows).scalar_one_or_none()
+
     def _stream(self, log: str, rows: Select[Any]) -> Iterator[Any]:
         """Read rows of one log in one state of the database, without holding them all."""
         if log not in self.logs():

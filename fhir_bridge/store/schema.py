@@ -55,6 +55,15 @@ checkpoint = Table(
     sqlite_strict=True,
 )
 
+peer_log = Table(
+    "peer_log",
+    metadata,
+    Column("log", Text, primary_key=True),
+    Column("note", Text, nullable=False),
+    Column("at", Text, nullable=False),
+    sqlite_strict=True,
+)
+
 cosignature = Table(
     "audit_cosignature",
     metadata,

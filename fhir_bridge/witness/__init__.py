@@ -10,6 +10,6 @@ from __future__ import annotations
 
 from fhir_bridge.witness.asking import Witness
 from fhir_bridge.witness.exchange import Submission
-from fhir_bridge.witness.judging import NotCosigned, Peers, judge
+from fhir_bridge.witness.judging import NotCosigned, Peers, judge, read
 
-__all__ = ["NotCosigned", "Peers", "Submission", "Witness", "judge"]
+__all__ = ["NotCosigned", "Peers", "Submission", "Witness", "judge", "read"]

@@ -22,6 +22,7 @@ _VARIABLES = (
     "FHIR_BRIDGE_OIDC_DIR",
     "FHIR_BRIDGE_SEKMET_DIR",
     "FHIR_BRIDGE_CHROMIUM",
+    "FHIR_BRIDGE_LITEWITNESS",
 )
 
 ABSENT = f"`bash .ci/run` starts them and sets {', '.join(_VARIABLES)}"
@@ -48,6 +49,11 @@ def postgres_url() -> str:
 def chromium() -> str:
     """The program of a Chromium browser."""
     return os.environ.get("FHIR_BRIDGE_CHROMIUM") or leave_out()
+
+
+def litewitness_program() -> str:
+    """The program of the reference witness."""
+    return os.environ.get("FHIR_BRIDGE_LITEWITNESS") or leave_out()
 
 
 def validator_folder() -> Path:
