@@ -44,6 +44,7 @@ from fhir_bridge.store import LineRow, Ruling, Store, TransferRow, may_decide
 from fhir_bridge.store import Verified as VerifiedLog
 from fhir_bridge.transfer import ENDED, Order, Requested, State, TransferId
 from fhir_bridge.wire import Side
+from fhir_bridge.witnessing import Witnessing
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,6 +97,7 @@ class Bridge:
         self._clock = clock
         self._servers = Servers(settings, store)
         self._providers = Providers(self._servers, clock)
+        self._witnessing = Witnessing(settings.witnessing, store, clock)
         self._trace: str | None = None
 
     @classmethod
@@ -150,6 +152,7 @@ class Bridge:
     ) -> None:
         """Close servers and store."""
         self._providers.close()
+        self._witnessing.close()
         self._store.close()
 
     def acting(self, actor: str, *, trace: str | None = None) -> Self:
@@ -270,6 +273,11 @@ class Bridge:
         """
         return self._store.verify()
 
+    @property
+    def witnessing(self) -> Witnessing:
+        """Return the witnesses of our log, and this bridge as a witness for its peers."""
+        return self._witnessing
+
     def check(self, name: str) -> Checked:
         """Ask a server what it is."""
         provider = self._providers.provider(name, Side.DESTINATION)
@@ -305,6 +313,7 @@ class Bridge:
 
     def _carried(self, requested: Requested, settled: Settled, parties: Parties) -> Report:
         ended = carry(requested, parties, settled.patient)
+        self._witnessing.asked.ask()
         return replace(self.show(requested.id), authored=ended.authored)
 
     def _previewed(self, requested: Requested, settled: Settled, parties: Parties) -> Report:
@@ -380,5 +389,6 @@ class Bridge:
             ),
             actor=self._actor,
             tell=self._tell,
+            before_leaving=self._witnessing.before_leaving,
             trace=self._trace,
         )

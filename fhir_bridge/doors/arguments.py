@@ -176,6 +176,9 @@ def _auditing(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     audit = commands.add_parser("audit", help="check the signed log")
     acts = audit.add_subparsers(dest="act", metavar="ACT", required=True)
     _command(acts, "verify-db", "recompute the whole log from its rows and check each signature")
+    _command(acts, "witness", "have each witness cosign the log, and say which did")
+    page = _command(acts, "page", "write the page on which a patient checks a receipt")
+    page.add_argument("file", type=Path, metavar="FILE", help="must not exist")
 
 
 def _signing_in(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

@@ -268,6 +268,23 @@ def _verify(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _witness(arguments: argparse.Namespace) -> int:
+    from fhir_bridge.doors.outside import ask_witnesses
+
+    with _open(arguments) as bridge:
+        text, code = ask_witnesses(bridge)
+    _show(text)
+    return code
+
+
+def _page(arguments: argparse.Namespace) -> int:
+    from fhir_bridge.doors.outside import write_page
+
+    write_page(arguments.file)
+    _show(f"{arguments.file} opens in any browser, and needs no connection.")
+    return 0
+
+
 def _new_key(arguments: argparse.Namespace) -> int:
     from fhir_bridge.doors.signing_in import new_key
 
@@ -296,6 +313,8 @@ _ACTS: dict[str, Callable[[argparse.Namespace], int]] = {
     "erase": _erase,
     "consent draft": _draft,
     "audit verify-db": _verify,
+    "audit witness": _witness,
+    "audit page": _page,
     "smart new-key": _new_key,
     "smart jwks": _jwks,
 }

@@ -61,6 +61,7 @@ def announce(pen: Pen, released: Released) -> Announced:
         consent=released.consent,
         content=pen.content_of(released.manifest),
     )
+    parties.before_leaving()
     parties.store.set_state(requested.id, State.ANNOUNCED)
     parties.tell(
         Progress(
@@ -81,6 +82,7 @@ def _matched(pen: Pen, released: Released) -> Matched:
         recording.asked(requested.id, released.consent, systems),
         consent=released.consent,
     )
+    parties.before_leaving()
     try:
         matched = match(requested, parties, released.patient)
     except PatientUnclear:

@@ -78,6 +78,8 @@ class Parties:
     """Who asked: ``cli:<account>`` or ``key:<id>``."""
     tell: Callable[[Progress], None]
     """Called after each step, for someone who watches."""
+    before_leaving: Callable[[], None] = lambda: None
+    """Called when an intent is signed and before the bytes leave; raises where they may not."""
     trace: str | None = None
     """The trace of who asked, 32 hexadecimal digits: ties the log to theirs."""
 

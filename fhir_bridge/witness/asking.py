@@ -38,10 +38,6 @@ class Witness:
         """Return its name."""
         return self.key.name
 
-    def close(self) -> None:
-        """Close the connections."""
-        self._wire.close()
-
     def cosign(self, note: str, *, last: int, proof: Proof) -> str:
         """
         Return this witness's signature line under a checkpoint.

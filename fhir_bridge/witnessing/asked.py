@@ -51,11 +51,6 @@ class Asked:
         # Complete subtrees never change, and the next proof needs nearly the same ones.
         self._subtrees: dict[tuple[int, int], bytes] = {}
 
-    def close(self) -> None:
-        """Close the connections."""
-        for witness in self._witnesses:
-            witness.close()
-
     def ask(self) -> tuple[Heard, ...]:
         """
         Show each witness our newest checkpoint, where it has not cosigned it yet.

@@ -238,3 +238,44 @@ def test_a_server_of_the_store_has_its_secret_from_there_alone() -> None:
     named = {**table, "credential": {"kind": "bearer", "secret_file": "/etc/secret"}}
     with pytest.raises(SettingsError, match="needs one of"):
         read_server("lab", named, secret="kept")
+
+
+WITNESS = """
+[witness]
+ask = [{ vkey = "w1+00000000+AA==", url = "https://w1.example" }]
+quorum = 1
+without = "stop"
+name = "first.example/witness"
+peers = ["second.example/audit/2026+00000000+AA=="]
+"""
+
+
+def test_both_sides_of_witnessing_are_read(tmp_path: Path) -> None:
+    found = read(tmp_path, WITNESS).witnessing
+
+    assert [(one.vkey, one.url) for one in found.asked] == [
+        ("w1+00000000+AA==", "https://w1.example")
+    ]
+    assert (found.quorum, found.without, found.name) == (1, "stop", "first.example/witness")
+    assert found.peers == ("second.example/audit/2026+00000000+AA==",)
+    assert read(tmp_path, "").witnessing.asked == ()
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "named"),
+    [
+        ("quorum = 1", "quorum = 2", "witness.quorum"),
+        ("quorum = 1", "quorum = 'all'", "witness.quorum"),
+        ("stop", "wait", "witness.without"),
+        ('vkey = "w1+00000000+AA==", ', "", "witness.ask"),
+        ("peers = [", "peers = [3, ", "witness.peers"),
+        ('name = "first.example/witness"', "", "witness.name"),
+        ("quorum", "threshold", "witness.threshold"),
+        ("ask = [{", "ask = {", "TOML"),
+    ],
+)
+def test_a_wrong_setting_of_witnessing_is_named(
+    tmp_path: Path, old: str, new: str, named: str
+) -> None:
+    with pytest.raises(SettingsError, match=named):
+        read(tmp_path, WITNESS.replace(old, new))

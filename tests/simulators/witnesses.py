@@ -29,14 +29,22 @@ class Running:
 def litewitness(folder: Path, keys: Sequence[VerifierKey]) -> Iterator[Running]:
     """Run the reference witness for one log."""
     port = free_port()
-    command = [_SCRIPT, litewitness_program(), folder, str(port), _NAME, keys[0].name, *map(str, keys)]
+    command = [
+        _SCRIPT,
+        litewitness_program(),
+        folder,
+        str(port),
+        _NAME,
+        keys[0].name,
+        *map(str, keys),
+    ]
     with Process(command, ready="READY") as running:
         (vkey,) = [line.strip() for line in running.said if line.startswith(_NAME)]
         yield Running(url=f"http://127.0.0.1:{port}", key=WitnessKey.parse(vkey))
 
 
 @contextmanager
-def ours(being: BeingWitness) -> Iterator[Running]:
+def ours(being: BeingWitness, port: int = 0) -> Iterator[Running]:
     """Serve this bridge's witness as the API does."""
 
     class Handler(BaseHTTPRequestHandler):
@@ -56,7 +64,7 @@ def ours(being: BeingWitness) -> Iterator[Running]:
         def log_message(self, format: str, *args: object) -> None:  # noqa: A002
             del format, args
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+    with ThreadingHTTPServer(("127.0.0.1", port), Handler) as server:
         thread = Thread(target=server.serve_forever)
         thread.start()
         try:
