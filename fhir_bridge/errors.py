@@ -4,6 +4,7 @@ Every error the bridge can raise, grouped by who must act.
 * BridgeError
   + Refused              the requester or the patient must act; never retried
     - ConsentRefused
+    - Cancelled
     - RecipientUnknown
     - PatientUnknown
     - PatientUnclear
@@ -60,6 +61,10 @@ class ConsentRefused(Refused):
     """The patient's consent does not permit this disclosure."""
 
     issue = "forbidden"
+
+
+class Cancelled(Refused):
+    """A person cancelled the transfer; nothing was sent after that was known."""
 
 
 class RecipientUnknown(Refused):

@@ -5,6 +5,9 @@ A transfer, and the states it goes through. Pure: no server, no clock.
         |                        |                                                |
         +-> Refused              +-> (lines held for release)                     +-> Incomplete
 
+At every boundary a person may have cancelled it (Cancelled); where no worker
+can bring it further by itself it is parked until a person retries it (Parked).
+
 Each state is a type that holds the evidence for having reached it, so a step
 out of order does not pass the type checker. Content is in memory only; an
 interrupted transfer is carried again from its request, and what was done before
@@ -40,9 +43,11 @@ class State(StrEnum):
     HELD = "held"
     INCOMPLETE = "incomplete"
     REFUSED = "refused"
+    CANCELLED = "cancelled"
+    PARKED = "parked"
 
 
-ENDED = frozenset({State.CLOSED, State.HELD, State.INCOMPLETE, State.REFUSED})
+ENDED = frozenset({State.CLOSED, State.HELD, State.INCOMPLETE, State.REFUSED, State.CANCELLED})
 """Asked for again from one of these, a transfer begins a new attempt."""
 
 
@@ -85,6 +90,8 @@ class Order:
     """Only say what would go: such a transfer never sends anything, not when resumed either."""
     consent: str = ""
     """A Consent brought by the operator, as JSON text; empty when none."""
+    new: bool = False
+    """A new transfer although the same referral was made before."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -141,6 +141,7 @@ _BY_FORM = {
 
 _BY_EVENT = {
     Event.TRANSFER_REQUESTED: Kind(_ORDER, (), "C"),
+    Event.TRANSFER_CANCELLED: Kind(_ATTEST, (), "U"),
     Event.TRANSFER_CLOSED: Kind(_ORDER, (), "U"),
     Event.DELIVERY_CONFIRMED: Kind(_VERIFY, (), "R"),
     Event.RECORD_RELEASED: Kind(_ATTEST, (), "U"),

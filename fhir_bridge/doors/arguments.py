@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 EXIT_CODES = {
     0: "done; complete except images counts as done",
     2: "usage or settings: the operator must act",
-    3: "refused by a rule: the requester or the patient must act",
+    3: "refused by a rule, or cancelled by a person: the requester or the patient must act",
     4: "incomplete, or lines are held for a person",
     5: "the first provider sent something that cannot be carried",
     6: "a server cannot be reached, or asks to wait longer than a command waits",
@@ -148,6 +148,9 @@ def _deciding(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     erase = _command(commands, "erase", "erase what an ended transfer can be read by; signed")
     erase.add_argument("transfer", metavar="TRANSFER")
     _signed(erase)
+    cancel = _command(commands, "cancel", "stop a transfer: nothing more of it leaves; signed")
+    cancel.add_argument("transfer", metavar="TRANSFER")
+    _signed(cancel)
 
 
 def _signed(command: argparse.ArgumentParser) -> None:

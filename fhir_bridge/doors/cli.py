@@ -254,6 +254,14 @@ def _erase(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _cancel(arguments: argparse.Namespace) -> int:
+    from fhir_bridge.doors.cancelling import cancel
+
+    with _open(arguments) as bridge:
+        _show(cancel(bridge, arguments.transfer, by=arguments.by, reason=arguments.reason))
+    return 0
+
+
 def _draft(arguments: argparse.Namespace) -> int:
     from fhir_bridge.doors.drafting import draft
 
@@ -311,6 +319,7 @@ _ACTS: dict[str, Callable[[argparse.Namespace], int]] = {
     "withhold": _person,
     "accept": _accept,
     "erase": _erase,
+    "cancel": _cancel,
     "consent draft": _draft,
     "audit verify-db": _verify,
     "audit witness": _witness,

@@ -22,10 +22,10 @@ _NOT_SENT = (Decision.WITHHELD, Decision.HELD, Decision.UNCLASSIFIED)
 
 
 def exit_code(report: Report) -> int:
-    """Return 0 when it is done, 3 when refused, 4 when something is missing or held."""
+    """Return 0 when done, 3 when refused or cancelled, 4 when something is missing or held."""
     if report.preview or report.state is State.CLOSED:
         return _DONE
-    return _REFUSED if report.state is State.REFUSED else _INCOMPLETE
+    return _REFUSED if report.state in {State.REFUSED, State.CANCELLED} else _INCOMPLETE
 
 
 def as_object(report: Report) -> dict[str, Any]:

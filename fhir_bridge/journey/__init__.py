@@ -13,9 +13,16 @@ destination has is looked at, and what the log has is not signed twice.
 
 from __future__ import annotations
 
-from fhir_bridge.errors import BridgeError, ConsentRefused, Incomplete, Refused, Tampered
+from fhir_bridge.errors import (
+    BridgeError,
+    Cancelled,
+    ConsentRefused,
+    Incomplete,
+    Refused,
+    Tampered,
+)
 from fhir_bridge.journey import recording
-from fhir_bridge.journey.announcing import Announced, announce
+from fhir_bridge.journey.announcing import Announced, announce, confirm_wanted
 from fhir_bridge.journey.closing import close, close_unsent
 from fhir_bridge.journey.delivering import ConsentChanged
 from fhir_bridge.journey.intents import settle_intent
@@ -31,10 +38,10 @@ from fhir_bridge.journey.parties import (
 from fhir_bridge.journey.permitting import permit
 from fhir_bridge.journey.releasing import Released, release
 from fhir_bridge.journey.sending import Delivered, send
-from fhir_bridge.journey.signing import SERIOUS, Pen
+from fhir_bridge.journey.signing import MINOR, SERIOUS, Pen
 from fhir_bridge.ledger import Event
 from fhir_bridge.records import Resource
-from fhir_bridge.transfer import Ended, Requested, State
+from fhir_bridge.transfer import ENDED, Ended, Requested, State
 
 __all__ = [
     "ConsentRules",
@@ -53,7 +60,7 @@ _DECISIONS_MAX = 5
 """Times that changing consents are decided about in one run; then a person looks."""
 
 
-def carry(requested: Requested, parties: Parties, patient: Resource) -> Ended:
+def carry(requested: Requested, parties: Parties, patient: Resource) -> Ended | None:
     """
     Carry a transfer as far as it can go without a person.
 
@@ -63,10 +70,12 @@ def carry(requested: Requested, parties: Parties, patient: Resource) -> Ended:
         patient: The patient at the source, as just read.
 
     Returns:
-        Closed, or incomplete or held with every missing line named.
+        Closed, or incomplete or held with every missing line named. None when
+        another brought it to its end while this one waited for the patient.
 
     Raises:
         Refused: A rule forbids it. Nothing was sent.
+        Cancelled: A person forbids it; the log names what had gone before.
         Unreachable: Try again later; nothing is lost.
         BridgeError: Somebody must act first; the transfer has ended as incomplete.
     """
@@ -74,6 +83,8 @@ def carry(requested: Requested, parties: Parties, patient: Resource) -> Ended:
     parties = pen.parties
     patient_name = f"{parties.source.identity}/{requested.patient}"
     with parties.store.lease(parties.destination.identity, patient_name):
+        if _has_ended(pen):
+            return None
         pen.sign(Event.TRANSFER_REQUESTED, recording.requested(requested))
         for _ in range(_DECISIONS_MAX):
             try:
@@ -92,6 +103,11 @@ def carry(requested: Requested, parties: Parties, patient: Resource) -> Ended:
         )
 
 
+def _has_ended(pen: Pen) -> bool:
+    row = pen.parties.store.read_transfer(pen.requested.id)
+    return row.attempt != pen.requested.attempt or State(row.state) in ENDED
+
+
 def _stop(pen: Pen, error: BridgeError) -> None:
     """
     Write down that a transfer ends here, unless waiting helps.
@@ -102,7 +118,10 @@ def _stop(pen: Pen, error: BridgeError) -> None:
         return
     settle_intent(pen)
     state = State.REFUSED if isinstance(error, Refused) else State.INCOMPLETE
-    if state is State.INCOMPLETE:
+    if isinstance(error, Cancelled):
+        state = State.CANCELLED
+        pen.sign(Event.TRANSFER_CLOSED, recording.closed(0, state), phase=state, outcome=MINOR)
+    elif state is State.INCOMPLETE:
         act = recording.closed(0, state, sentence="somebody must act before it can go on")
         pen.sign(Event.TRANSFER_CLOSED, act, phase="stopped", outcome=SERIOUS)
     pen.parties.store.set_state(pen.requested.id, state)
@@ -120,8 +139,11 @@ def preview(requested: Requested, parties: Parties, patient: Resource) -> Releas
 
 
 def _carry_once(pen: Pen, patient: Resource) -> Ended:
+    confirm_wanted(pen)
     permitted = permit(pen, patient)
+    confirm_wanted(pen)
     released: Released = release(pen, patient, permitted)
+    confirm_wanted(pen)
     if len(released.manifest.lines) == released.manifest.counts().excluded:
         raise Incomplete(
             f"the first provider has no record of the kinds asked for {patient.ref}: nothing was"

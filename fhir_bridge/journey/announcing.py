@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from fhir_bridge.errors import PatientUnclear
+from fhir_bridge.errors import Cancelled, PatientUnclear
 from fhir_bridge.journey import recording
 from fhir_bridge.journey.consenting import unchanged
 from fhir_bridge.journey.delivering import ConsentChanged
@@ -107,6 +107,7 @@ def confirm_consent(pen: Pen, released: Released) -> None:
 
     Raises:
         ConsentChanged: What was released must be decided again.
+        Cancelled: A person wants the transfer to stop.
     """
     if not unchanged(released.consent, pen.parties, released.patient):
         pen.sign(
@@ -117,3 +118,15 @@ def confirm_consent(pen: Pen, released: Released) -> None:
             consent=released.consent,
         )
         raise ConsentChanged("the patient's consents are not what they were when weighed")
+    confirm_wanted(pen)
+
+
+def confirm_wanted(pen: Pen) -> None:
+    """
+    Stop when a person has cancelled the transfer.
+
+    Raises:
+        Cancelled: Nothing more may leave.
+    """
+    if pen.parties.store.is_cancelled(pen.requested.id):
+        raise Cancelled("the transfer was cancelled: nothing more was sent")

@@ -89,6 +89,19 @@ def settle(order: Order, parties: Parties, *, new: bool = False) -> Settled:
     )
 
 
+def check_parties(order: Order, parties: Parties) -> None:
+    """
+    Refuse at once what is wrong whoever the patient is; no server is asked.
+
+    Raises:
+        RecipientUnknown: No organisation is named that may send or receive the records.
+    """
+    _recipient(order, parties.destination)
+    for named in (order.custodian, order.requester):
+        if named:
+            _named(named, parties.source)
+
+
 def _patient(server: FhirServer, asked: str) -> Resource:
     if "|" in asked:
         system, _, value = asked.partition("|")

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from fhir_bridge.compare import Verdict
+from fhir_bridge.errors import Cancelled
 from fhir_bridge.fhir_server import Stored, Write
 from fhir_bridge.journey import recording
 from fhir_bridge.journey.announcing import Announced, confirm_consent
@@ -65,6 +66,7 @@ def send(pen: Pen, announced: Announced) -> Delivered:
 
     Raises:
         ConsentChanged: A Consent changed; the log names what had gone before.
+        Cancelled: A person cancelled it; the log names what had gone before.
         DestinationUnreachable: Try again later; what was stored is found then.
     """
     parties, released = pen.parties, announced.released
@@ -100,8 +102,9 @@ def _deliver(
         sent = deliver(
             pen.parties, copies.writes(looked.to_send, looked.if_match), before, stored.extend
         )
-    except ConsentChanged:
-        stayed = "a consent changed: the rest was not sent"
+    except (Cancelled, ConsentChanged) as error:
+        why = "a person cancelled" if isinstance(error, Cancelled) else "a consent changed"
+        stayed = f"{why}: the rest was not sent"
         gone = _gone(announced, copies, stored, looked)
         _sign_result(pen, announced, gone, MINOR, sent=_taken(stored), sentence=stayed)
         raise

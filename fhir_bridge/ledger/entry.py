@@ -78,6 +78,7 @@ class Event(StrEnum):
     RECORD_RELEASED = "record.released"
     RECORD_WITHHELD = "record.withheld"
     GAP_ACCEPTED = "gap.accepted"
+    TRANSFER_CANCELLED = "transfer.cancelled"
     TRANSFER_CLOSED = "transfer.closed"
     ERASURE_DONE = "erasure.done"
 

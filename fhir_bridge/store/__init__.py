@@ -10,12 +10,14 @@ signed checkpoint; what cannot be written stops the bridge.
 from __future__ import annotations
 
 from fhir_bridge.store.api_keys import ApiKeyRow
+from fhir_bridge.store.events import EventRow
 from fhir_bridge.store.listing import Wanted
 from fhir_bridge.store.log import Appended
 from fhir_bridge.store.manifests import LineRow
 from fhir_bridge.store.opening import Store
 from fhir_bridge.store.pairings import NewPairing, Pairing
 from fhir_bridge.store.rulings import Ruling, may_decide
+from fhir_bridge.store.runs import Turn
 from fhir_bridge.store.servers import ServerRow
 from fhir_bridge.store.transfers import TransferRow
 from fhir_bridge.store.triggers import Claim, Claimed
@@ -26,6 +28,7 @@ __all__ = [
     "Appended",
     "Claim",
     "Claimed",
+    "EventRow",
     "LineRow",
     "NewPairing",
     "Pairing",
@@ -33,6 +36,7 @@ __all__ = [
     "ServerRow",
     "Store",
     "TransferRow",
+    "Turn",
     "Verified",
     "Wanted",
     "may_decide",

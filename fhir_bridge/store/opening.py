@@ -26,6 +26,7 @@ from fhir_bridge.store import growth, schema
 from fhir_bridge.store.api_keys import ApiKeys
 from fhir_bridge.store.database import VERSION, Database, Opened
 from fhir_bridge.store.erasure import Erasure
+from fhir_bridge.store.events import Events
 from fhir_bridge.store.folder import Folder
 from fhir_bridge.store.leases import Leases
 from fhir_bridge.store.listing import Listing
@@ -35,6 +36,7 @@ from fhir_bridge.store.pairings import Pairings
 from fhir_bridge.store.peers import Peers
 from fhir_bridge.store.published import Published
 from fhir_bridge.store.rulings import Rulings
+from fhir_bridge.store.runs import Runs
 from fhir_bridge.store.seal import KEY_BYTES, Seal
 from fhir_bridge.store.servers import Servers
 from fhir_bridge.store.sqlite import SqliteDatabase
@@ -45,6 +47,8 @@ _OPENING_SECONDS_MAX = 60.0
 
 class Store(
     Leases,
+    Runs,
+    Events,
     Erasure,
     Listing,
     Manifests,

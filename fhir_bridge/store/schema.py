@@ -101,9 +101,32 @@ transfer = Table(
     Column("request", LargeBinary),
     Column("transfer_key", LargeBinary),
     Column("tenant", Text, nullable=False, server_default=""),
+    Column("joined", Text),
+    Column("actor", Text),
+    Column("trace", Text),
+    Column("wait_until", Text),
+    Column("wait_reason", Text),
+    Column("trouble", Text),
+    Column("cancelled", Text),
+    Column("run", Integer, nullable=False, server_default="0"),
     sqlite_strict=True,
 )
+Index("transfer_that_joined", transfer.c.joined)
+Index("transfer_in_state", transfer.c.state)
 Index("transfer_of_tenant", transfer.c.tenant, transfer.c.created, transfer.c.id)
+
+transfer_event = Table(
+    "transfer_event",
+    metadata,
+    Column("number", Count, primary_key=True, autoincrement=False),
+    Column("transfer", Text, ForeignKey("transfer.id"), nullable=False),
+    Column("at", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("attempt", Integer, nullable=False),
+    Column("tenant", Text, nullable=False),
+    sqlite_strict=True,
+)
+Index("transfer_event_of_transfer", transfer_event.c.transfer, transfer_event.c.number)
 
 line = Table(
     "manifest_line",

@@ -12,18 +12,23 @@ import uuid
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, insert, select, update
+from sqlalchemy import Connection, Row, Select, insert, or_, select, update
 
 from fhir_bridge.errors import Refused, SettingsError
 from fhir_bridge.ledger import timestamp
 from fhir_bridge.store import schema
+from fhir_bridge.store.events import write_event
 from fhir_bridge.store.log import Log
 from fhir_bridge.store.subjects import pseudonym
+from fhir_bridge.transfer import ENDED, State
 
 _KEY_BYTES = 32
 
 COLUMNS = tuple(c for c in schema.transfer.c if c.name not in {"request", "transfer_key"})
 """What a row tells; the rest is sealed."""
+
+UNSETTLED = "unsettled:"
+"""Begins what stands in a key's place until the first provider has named the patient."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +51,29 @@ class TransferRow:
     """Number of the last manifest; 0 while there is none."""
     tenant: str = ""
     """Identifier of the organisation that answers for the records, ``system|value``."""
+    joined: str | None = None
+    """The transfer that this request turned out to be; its state is then that one's."""
+    actor: str | None = None
+    """Who asked, as the log names actors; None when whoever asked carried it himself."""
+    trace: str | None = None
+    wait_until: str | None = None
+    """When a worker goes on; UTC, as in the log."""
+    wait_reason: str | None = None
+    """Code of what is waited for, or of why it is parked, e.g. ``throttled``."""
+    trouble: str | None = None
+    """The same in words; holds references, never a value from a record."""
+    cancelled: str | None = None
+    """When a person cancelled it; its state is ``cancelled`` when it has been stopped."""
+    run: int = 0
+    """How often it was given to the workers; 0 when the command line carries it."""
+
+    @property
+    def settled(self) -> bool:
+        """Return whether its key is known: a request's is when it is first carried."""
+        return not self.key.startswith(UNSETTLED)
+
+
+_AT_WORK = {"wait_until": None, "wait_reason": None, "trouble": None}
 
 
 class Transfers(Log):
@@ -94,11 +122,16 @@ class Transfers(Log):
         with self._database.writing() as connection:
             found = connection.execute(same).one_or_none()
             if found is None:
-                connection.execute(insert(schema.transfer), row)
-                found = connection.execute(same).one()
+                found = self._insert(connection, row)
             else:
                 self._ask_anew(connection, found.id, request)
         return transfer_row(found)
+
+    def _insert(self, connection: Connection, row: dict[str, Any]) -> Row[Any]:
+        connection.execute(insert(schema.transfer), row)
+        inserted = one_row(connection, row["id"], select(*COLUMNS))
+        _tell(connection, inserted, at=row["created"])
+        return inserted
 
     def _sealed(self, id_: str, request: bytes) -> dict[str, Any]:
         """Return a new transfer's id and what is kept sealed under it."""
@@ -132,7 +165,7 @@ class Transfers(Log):
             SettingsError: There is none with this id.
         """
         with self._database.reading() as connection:
-            return transfer_row(_one(connection, transfer, select(*COLUMNS)))
+            return transfer_row(one_row(connection, transfer, select(*COLUMNS)))
 
     def transfers(self) -> tuple[TransferRow, ...]:
         """Return all transfers, oldest first."""
@@ -147,16 +180,25 @@ class Transfers(Log):
         Args:
             transfer: Its id.
             state: A word of `transfer.State`.
-            attempt: Its new attempt; None leaves it.
+            attempt: Its new attempt; None leaves it. What has ended moves only
+                with a new one: whoever comes late must not undo the end.
         """
-        changes: dict[str, Any] = {"state": state, "updated": timestamp(self._clock.now())}
-        if attempt is not None:
-            changes["attempt"] = attempt
         with self._database.writing() as connection:
-            _one(connection, transfer, select(schema.transfer.c.id))
-            connection.execute(
-                update(schema.transfer).where(schema.transfer.c.id == transfer), changes
-            )
+            row = one_row(connection, transfer, select(*COLUMNS))
+            if attempt is not None or State(row.state) not in ENDED:
+                self._move(connection, row, state, attempt=attempt or row.attempt)
+
+    def _move(
+        self, connection: Connection, row: Row[Any], state: str, *, attempt: int, **more: Any
+    ) -> None:
+        """Change the state of a transfer and of all requests that joined it, and tell each."""
+        table, now = schema.transfer, timestamp(self._clock.now())
+        changes = {"state": state, "attempt": attempt, "updated": now} | _AT_WORK | more
+        together = or_(table.c.id == row.id, table.c.joined == row.id)
+        connection.execute(update(table).where(together), changes)
+        if (row.state, row.attempt) != (state, attempt):
+            for moved in connection.execute(select(*COLUMNS).where(together)).all():
+                _tell(connection, moved, at=now)
 
     def request(self, transfer: str) -> bytes:
         """
@@ -195,13 +237,19 @@ class Transfers(Log):
 
     def _unsealed(self, transfer: str, purpose: str, column: Any) -> bytes:
         with self._database.reading() as connection:
-            sealed = _one(connection, transfer, select(column))[0]
+            sealed = one_row(connection, transfer, select(column))[0]
         if sealed is None:
             raise Refused(f"what was asked in transfer {transfer} was erased: ask anew, with --new")
         return self._seal.open(f"{purpose}/{transfer}", sealed)
 
 
-def _one(connection: Connection, transfer: str, columns: Select[Any]) -> Row[Any]:
+def one_row(connection: Connection, transfer: str, columns: Select[Any]) -> Row[Any]:
+    """
+    Return columns of one transfer.
+
+    Raises:
+        SettingsError: There is none with this id.
+    """
     found = connection.execute(columns.where(schema.transfer.c.id == transfer)).one_or_none()
     if found is None:
         raise SettingsError(f"the store knows no transfer {transfer}")
@@ -211,3 +259,14 @@ def _one(connection: Connection, transfer: str, columns: Select[Any]) -> Row[Any
 def transfer_row(row: Row[Any]) -> TransferRow:
     """Read a row of `COLUMNS`."""
     return TransferRow(**row._asdict())
+
+
+def _tell(connection: Connection, row: Row[Any], *, at: str) -> None:
+    write_event(
+        connection,
+        transfer=row.id,
+        at=at,
+        state=row.state,
+        attempt=row.attempt,
+        tenant=row.tenant,
+    )

@@ -37,11 +37,17 @@ FIRST, SECOND = "first", "second"
 
 _STORE_WRITES = (
     "append",
+    "cancel_transfer",
     "create_transfer",
+    "park",
     "remember_pairings",
     "remember_rulings",
+    "reopen_transfer",
+    "request_transfer",
     "save_manifest",
     "set_state",
+    "settle_transfer",
+    "wait",
 )
 
 

@@ -119,6 +119,7 @@ ACTS: dict[str, tuple[Event, Act, str]] = {
     "released by a person": (Event.RECORD_RELEASED, Act(said=PERSON), "0"),
     "withheld by a person": (Event.RECORD_WITHHELD, Act(said=PERSON), "0"),
     "gap accepted": (Event.GAP_ACCEPTED, Act(said=PERSON), "0"),
+    "cancelled": (Event.TRANSFER_CANCELLED, Act(said=PERSON), "0"),
     "closed": (Event.TRANSFER_CLOSED, Act(details={"state": "closed"}), "0"),
     "erased": (Event.ERASURE_DONE, Act(said=PERSON, details={"bodies": 9}), "0"),
     "viewed": (Event.ACCESS_VIEWED, Act(details={"command": "show"}), "0"),

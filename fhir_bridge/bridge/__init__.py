@@ -1,0 +1,19 @@
+"""
+The only wiring: opens everything from the settings, and closes it.
+
+Doors hand over here and get back plain facts. No rule of the field is decided
+in this room.
+"""
+
+from __future__ import annotations
+
+from fhir_bridge.bridge.checks import Checked, Checks
+from fhir_bridge.bridge.persons import Persons
+from fhir_bridge.bridge.reports import Report
+from fhir_bridge.bridge.transfers import Transfers
+
+__all__ = ["Bridge", "Checked", "Report"]
+
+
+class Bridge(Transfers, Persons, Checks):
+    """Everything opened, for as long as one command or one worker runs."""

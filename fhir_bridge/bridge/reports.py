@@ -1,0 +1,83 @@
+"""How a transfer stands, from the store alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+
+from fhir_bridge.bridge.opened import Opened
+from fhir_bridge.manifest import Gap
+from fhir_bridge.records import RecordRef
+from fhir_bridge.store import LineRow, TransferRow
+from fhir_bridge.transfer import State, TransferId
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """How a transfer stands, for whoever asked."""
+
+    transfer: TransferId
+    state: State
+    preview: bool
+    custodian: str
+    recipient: str
+    lines: tuple[LineRow, ...]
+    gaps: tuple[Gap, ...]
+    images: tuple[Gap, ...]
+    authored: tuple[RecordRef, ...]
+    log: str
+    entries: int
+    """Entries of the log about this transfer."""
+    checkpoint: str
+    """The text of the newest checkpoint, whose signature was verified; without the signature."""
+
+
+class Reports(Opened):
+    """Says how transfers stand."""
+
+    def show(self, transfer: str) -> Report:
+        """
+        Say how a transfer stands, from the store alone.
+
+        Raises:
+            SettingsError: There is no such transfer.
+        """
+        row = self._store.read_transfer(transfer)
+        carried = row.joined or row.id
+        gaps = self._store.gaps(carried)
+        rulings = self._store.rulings(carried)
+        return self._report(
+            row,
+            lines=self._store.manifest(carried),
+            gaps=[
+                replace(gap, accepted=gap.ref in rulings and rulings[gap.ref].word == "accepted")
+                for gap in gaps
+            ],
+        )
+
+    def _report(self, row: TransferRow, *, lines: Sequence[LineRow], gaps: Iterable[Gap]) -> Report:
+        gaps = tuple(gaps)
+        order = self._order(row.joined or row.id)
+        checkpoint = self._store.checkpoint()
+        return Report(
+            transfer=TransferId(row.id),
+            state=State(row.state),
+            preview=order.preview,
+            custodian=self._organisation(order.source, order.custodian),
+            recipient=self._organisation(order.destination, order.recipient),
+            lines=tuple(lines),
+            gaps=tuple(gap for gap in gaps if gap.at != "images"),
+            images=tuple(gap for gap in gaps if gap.at == "images"),
+            authored=(),
+            log=self._store.log,
+            entries=sum(1 for _ in self._store.entries(row.joined or row.id)),
+            checkpoint=str(checkpoint),
+        )
+
+    def _organisation(self, server: str, identifier: str | None) -> str:
+        """Name an organisation as the operator does; by its identifier or server otherwise."""
+        known = self._servers.server(server).organisations
+        for one in known:
+            if identifier in {None, one.identifier} and one.name:
+                return one.name
+        return identifier or server
