@@ -296,6 +296,28 @@ def test_cycles_stay_together_when_a_chunk_is_cut() -> None:
     assert all(json.loads(one.body or b"")["entry"].__len__() % 2 == 0 for one in taken)
 
 
+def test_one_write_by_itself_is_a_put_and_no_transaction(destination: Sandbox) -> None:
+    one = write({"resourceType": "Patient", "id": "p"})
+    assert opened(destination.base).store([one], before_send=nothing)[0].status == "created"
+    assert [seen.path for seen in destination.requests if seen.method == "PUT"] == ["Patient/p"]
+    assert len(carried(destination)) == 1
+
+
+def test_where_no_single_put_is_taken_one_write_is_a_transaction() -> None:
+    def script(asked: Asked) -> Says:
+        if asked.target.endswith("metadata"):
+            return capable()
+        return created(asked) if asked.method == "POST" else Says(status=405)
+
+    with HostileServer(script) as server:
+        destination = opened(server.base)
+        for id_ in "pq":
+            one = write({"resourceType": "Patient", "id": id_})
+            assert destination.store([one], before_send=nothing)[0].status == "created"
+
+    assert [asked.method for asked in server.asked].count("POST") == 2
+
+
 # Without transactions
 
 
@@ -386,16 +408,17 @@ def test_an_answer_that_says_nothing_is_an_answer_lost() -> None:
         def script(asked: Asked, nonsense: Says = nonsense) -> Says:
             if asked.method == "GET" and asked.target.endswith("metadata"):
                 return capable()
+            if "_search" in asked.target:
+                return Says(status=404)
             if asked.method == "POST":
                 return nonsense
-            return fhir({"resourceType": "Patient", "id": "p"})
+            return fhir({"resourceType": "Patient", "id": asked.target.rpartition("/")[2]})
 
         with HostileServer(script) as server:
-            stored = opened(server.base).store(
-                [write({"resourceType": "Patient", "id": "p"})], before_send=nothing
-            )
+            writes = [write({"resourceType": "Patient", "id": id_}) for id_ in "pq"]
+            stored = opened(server.base).store(writes, before_send=nothing)
 
-        assert stored[0].status == "created"
+        assert [one.status for one in stored] == ["created", "created"]
 
 
 def test_a_destination_that_is_too_slow_is_looked_at_before_anything_is_sent_again(
