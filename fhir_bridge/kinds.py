@@ -12,6 +12,7 @@ import csv
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import cache
 from typing import Any, Self
 
 from fhir_bridge.codes import mapping, shipped
@@ -87,8 +88,9 @@ class KindBook:
             self._codings.setdefault(("code", system, code), kind)
 
     @classmethod
+    @cache
     def load(cls) -> Self:
-        """Open the book that ships with the bridge."""
+        """Open the book that ships with the bridge; it is read once and never changes."""
         return cls()
 
     def searches(self, kinds: Collection[Kind]) -> tuple[Search, ...]:

@@ -15,7 +15,7 @@ from fhir_bridge import lossless
 from fhir_bridge.errors import BadRecord, MalformedJson, OversizedAnswer
 from fhir_bridge.fhir_server.page import read as read_page
 from fhir_bridge.fhir_server.page import same
-from fhir_bridge.fhir_server.paging import STRICT, Pages, Paging, Query
+from fhir_bridge.fhir_server.paging import PLAIN, STRICT, Pages, Paging, Query
 from fhir_bridge.fhir_server.quirks import Quirks
 from fhir_bridge.records import RecordRef, Resource
 from fhir_bridge.wire import OverTotal, Wire
@@ -55,11 +55,10 @@ def search(wire: Wire, quirks: Quirks, query: Query) -> SearchAnswer:
         MalformedJson: What comes is not a Bundle.
         OversizedAnswer: Even a list of ids is longer than a page may be.
     """
-    if len(urlencode(query.params)) > _QUERY_CHARS_MAX:
+    if len(urlencode(query.params, safe=PLAIN)) > _QUERY_CHARS_MAX:
         query = replace(query, post=True)
-    offset = quirks.offset_paging and not query.post
-    found = _whole(wire, quirks, query, offset=offset)
-    if offset and found.shortfall == "total-mismatch":
+    found = _whole(wire, quirks, query, offset=quirks.offset_paging)
+    if quirks.offset_paging and found.shortfall == "total-mismatch":
         # Something was written between two pages: ask for a snapshot instead.
         found = _whole(wire, quirks, query, offset=False)
     return found

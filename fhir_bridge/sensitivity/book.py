@@ -8,6 +8,7 @@ records (`raise_through`).
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from functools import lru_cache
 from typing import Any, Self
 
 import msgspec
@@ -70,7 +71,7 @@ class SensitivityBook:
         Raises:
             SettingsError: An answer to a question that no code asks.
         """
-        return cls(Tables(answers, ordinary), programs)
+        return cls(_tables(frozenset(answers.items()), frozenset(ordinary)), programs)
 
     def own(self, content: Json) -> OwnLabels:
         """
@@ -180,6 +181,14 @@ class SensitivityBook:
             voices=tuple(found.voices),
             reasons=() if normal else _reasons(found),
         )
+
+
+@lru_cache(maxsize=8)
+def _tables(
+    answers: frozenset[tuple[str, bool]], ordinary: frozenset[tuple[str, str]]
+) -> Tables:
+    """Read the tables once for the same answers: they never change, and take 0.1 s."""
+    return Tables(dict(answers), ordinary)
 
 
 def _reasons(found: Findings) -> tuple[str, ...]:
