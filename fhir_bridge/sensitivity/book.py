@@ -184,9 +184,7 @@ class SensitivityBook:
 
 
 @lru_cache(maxsize=8)
-def _tables(
-    answers: frozenset[tuple[str, bool]], ordinary: frozenset[tuple[str, str]]
-) -> Tables:
+def _tables(answers: frozenset[tuple[str, bool]], ordinary: frozenset[tuple[str, str]]) -> Tables:
     """Read the tables once for the same answers: they never change, and take 0.1 s."""
     return Tables(dict(answers), ordinary)
 
