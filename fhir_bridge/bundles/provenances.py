@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Sequence
 
 from fhir_bridge.bundles.checked import checked
@@ -12,6 +13,7 @@ from fhir_bridge.records import Json, RecordRef
 _PARTICIPANT = "http://terminology.hl7.org/CodeSystem/provenance-participant-type"
 _US_CORE_PARTICIPANT = "http://hl7.org/fhir/us/core/CodeSystem/us-core-provenance-participant-type"
 _OPERATION = "http://terminology.hl7.org/CodeSystem/v3-DataOperation"
+_SIGNATURE, _SOURCE = "urn:iso-astm:E1762-95:2013", "1.2.840.10065.1.12.1.14"
 _PROFILE = "http://hl7.org/fhir/us/core/StructureDefinition/us-core-provenance"
 
 
@@ -21,6 +23,7 @@ def provenance(
     targets: Sequence[RecordRef],
     recorded: str,
     source_patient: RecordRef,
+    proof: str,
     number: int = 1,
 ) -> Json:
     """
@@ -32,6 +35,7 @@ def provenance(
             there does not make the origin untrue.
         recorded: When they were delivered, as a FHIR instant.
         source_patient: The patient at the source, whose chart they come from.
+        proof: That the disclosure stands in the custodian's log, as text.
         number: Number of the bundle within the referral, from 1.
 
     Raises:
@@ -52,6 +56,15 @@ def provenance(
         "activity": concept(_OPERATION, "CREATE", "create"),
         "agent": _agents(referral),
         "entity": [{"role": "source", "what": _chart(referral, source_patient)}],
+        "signature": [
+            {
+                "type": [{"system": _SIGNATURE, "code": _SOURCE, "display": "Source Signature"}],
+                "when": recorded,
+                "who": referral.custodian.reference(),
+                "sigFormat": "text/plain",
+                "data": base64.b64encode(proof.encode()).decode(),
+            }
+        ],
     }
     return checked(content)
 

@@ -28,6 +28,7 @@ from fhir_bridge.journey.announcing import Announced
 from fhir_bridge.journey.copying import Copies, identifiers_of
 from fhir_bridge.journey.examining import Examined
 from fhir_bridge.journey.matching import escaped
+from fhir_bridge.journey.proving import intent_proof
 from fhir_bridge.journey.signing import Pen
 from fhir_bridge.ledger import timestamp
 from fhir_bridge.manifest import Decision, Gap, Line, Outcome
@@ -93,6 +94,7 @@ def provenance(pen: Pen, announced: Announced, copies: Copies, authored: Authore
         ),
         recorded=timestamp(pen.parties.clock.now()),
         source_patient=pen.requested.patient,
+        proof=intent_proof(pen.parties.store, announced.intent),
         number=announced.released.number,
     )
 

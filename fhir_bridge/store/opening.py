@@ -34,12 +34,12 @@ from fhir_bridge.store.log import Log
 from fhir_bridge.store.manifests import Manifests
 from fhir_bridge.store.pairings import Pairings
 from fhir_bridge.store.peers import Peers
-from fhir_bridge.store.published import Published
 from fhir_bridge.store.rulings import Rulings
 from fhir_bridge.store.runs import Runs
 from fhir_bridge.store.seal import KEY_BYTES, Seal
 from fhir_bridge.store.servers import Servers
 from fhir_bridge.store.sqlite import SqliteDatabase
+from fhir_bridge.store.trees import Trees
 from fhir_bridge.store.triggers import Triggers
 
 _OPENING_SECONDS_MAX = 60.0
@@ -54,7 +54,7 @@ class Store(
     Manifests,
     Rulings,
     Pairings,
-    Published,
+    Trees,
     Peers,
     ApiKeys,
     Servers,

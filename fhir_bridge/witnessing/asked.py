@@ -15,7 +15,6 @@ from fhir_bridge.ledger import (
     NewEntry,
     Note,
     consistency_proof,
-    subtrees_from,
 )
 from fhir_bridge.store import Store
 from fhir_bridge.witness import Witness
@@ -48,8 +47,6 @@ class Asked:
         self._store = store
         self._clock = clock
         self._witnesses = witnesses
-        # Complete subtrees never change, and the next proof needs nearly the same ones.
-        self._subtrees: dict[tuple[int, int], bytes] = {}
 
     def ask(self) -> tuple[Heard, ...]:
         """
@@ -102,15 +99,7 @@ class Asked:
         return Heard(witness=witness.name, size=checkpoint.size, failure="")
 
     def _proof(self, old: int, new: int) -> Sequence[bytes]:
-        log = self._store.log
-        read = subtrees_from(lambda first, end: self._store.leaves(log, first, end))
-
-        def kept(height: int, n: int) -> bytes:
-            if (height, n) not in self._subtrees:
-                self._subtrees[height, n] = read(height, n)
-            return self._subtrees[height, n]
-
-        return consistency_proof(old, new, kept)
+        return consistency_proof(old, new, self._store.subtrees(self._store.log))
 
     def _away(self, witness: Witness, last: int | None) -> None:
         """Sign an alarm when this witness has been away for too long."""

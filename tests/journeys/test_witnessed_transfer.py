@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,7 +11,16 @@ import pytest
 
 from fhir_bridge.clock import Clock
 from fhir_bridge.errors import Unreachable
-from fhir_bridge.ledger import Note, VerifierKey
+from fhir_bridge.ledger import (
+    Checkpoint,
+    Event,
+    Note,
+    Receipt,
+    VerifierKey,
+    decode_entry,
+    is_included,
+    leaf_hash,
+)
 from fhir_bridge.store import Store
 from fhir_bridge.transfer import State
 from fhir_bridge.witnessing import BeingWitness
@@ -72,3 +82,28 @@ def test_without_its_witness_nothing_leaves_where_the_settings_say_stop(tmp_path
         (transfer,) = world.transfers()
         with second_bridge(tmp_path, key, port):
             assert world.resume(transfer).state is State.CLOSED
+
+
+def test_the_delivery_carries_the_proof_that_its_disclosure_is_in_the_sender_s_log(
+    tmp_path: Path,
+) -> None:
+    with World(tmp_path / "first", "amelia") as world:
+        report = world.transfer()
+        key = our_key(world)
+        (written,) = [ref for ref in report.authored if ref.startswith("Provenance/")]
+        (signature,) = world.second.resources[written]["signature"]
+    receipt = Receipt.parse(base64.b64decode(signature["data"]).decode())
+    checkpoint = Checkpoint.parse(key.open(receipt.note))
+    assert is_included(
+        leaf_hash(receipt.entry),
+        receipt.index,
+        receipt.proof,
+        size=checkpoint.size,
+        root=checkpoint.root,
+    )
+    entry = decode_entry(receipt.entry)
+    assert (entry.type, entry.transfer) == (
+        Event.DISCLOSURE_INTENT,
+        f"urn:uuid:{report.transfer}",
+    )
+    assert receipt.body is None

@@ -221,6 +221,7 @@ def test_each_delivered_bundle_has_a_provenance_of_its_own() -> None:
             REFERRAL,
             targets=targets,
             recorded=REFERRAL.written,
+            proof="c2sp.org/tlog-proof@v1\n",
             source_patient=RecordRef("Patient/1"),
             number=number,
         )

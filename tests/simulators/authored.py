@@ -121,6 +121,7 @@ def everything(*, test_data: bool = False) -> dict[str, dict[str, Any]]:
             referral,
             targets=[RecordRef("Observation/a"), RecordRef("Patient/p")],
             recorded="2026-11-22T10:00:01.5Z",
+            proof="c2sp.org/tlog-proof@v1\n",
             source_patient=RecordRef("Patient/1"),
         ),
         "DocumentReference": document_reference(referral, DOCUMENT),
