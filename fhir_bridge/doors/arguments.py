@@ -43,6 +43,7 @@ def parser() -> argparse.ArgumentParser:
     _consenting(commands)
     _auditing(commands)
     _signing_in(commands)
+    _telling(commands)
     return top
 
 
@@ -193,3 +194,16 @@ def _signing_in(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
         "--algorithm", choices=("ES384", "RS384"), default="ES384", help="default: ES384"
     )
     _command(acts, "jwks", "print the public half of each key, for the operators of servers")
+
+
+def _telling(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    webhooks = commands.add_parser("webhooks", help="messages to other programs")
+    acts = webhooks.add_subparsers(dest="act", metavar="ACT", required=True)
+    _command(acts, "list", "say how it stands with each target, and what lies dead")
+    replay = _command(acts, "replay", "send again what lies dead, or everything after a number")
+    replay.add_argument("target", metavar="TARGET", help="its name in fhir-bridge.toml")
+    replay.add_argument("--after", type=int, metavar="NUMBER", help="of the last event not to send")
+    test = _command(acts, "test", "send one message that says nothing, now")
+    test.add_argument("target", metavar="TARGET", help="its name in fhir-bridge.toml")
+    secret = _command(acts, "new-secret", "make a secret that only this account may read")
+    secret.add_argument("file", type=Path, metavar="FILE", help="must not exist")

@@ -307,6 +307,12 @@ def _jwks(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _webhooks(arguments: argparse.Namespace) -> int:
+    from fhir_bridge.doors.webhooks import run
+
+    return run(arguments, _show)
+
+
 _ACTS: dict[str, Callable[[argparse.Namespace], int]] = {
     "demo": _demo,
     "stories": _stories,
@@ -326,4 +332,8 @@ _ACTS: dict[str, Callable[[argparse.Namespace], int]] = {
     "audit page": _page,
     "smart new-key": _new_key,
     "smart jwks": _jwks,
+    "webhooks list": _webhooks,
+    "webhooks replay": _webhooks,
+    "webhooks test": _webhooks,
+    "webhooks new-secret": _webhooks,
 }

@@ -11,7 +11,6 @@ command line.
 from __future__ import annotations
 
 import os
-import ssl
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -21,10 +20,11 @@ from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from fhir_bridge.errors import SettingsError
-from fhir_bridge.settings.addresses import is_loopback
+from fhir_bridge.settings.addresses import is_loopback, trusted
 from fhir_bridge.settings.credentials import CredentialSettings, Secret, credential
 from fhir_bridge.settings.keeping import read_database
 from fhir_bridge.settings.tables import paths, refuse_unknown, table
+from fhir_bridge.settings.webhooks import WebhookSettings, webhooks
 from fhir_bridge.settings.witnessing import (
     WithoutWitness,
     WitnessSettings,
@@ -38,6 +38,7 @@ __all__ = [
     "Secret",
     "ServerSettings",
     "Settings",
+    "WebhookSettings",
     "WithoutWitness",
     "WitnessSettings",
     "bare",
@@ -52,7 +53,7 @@ LOG_ORIGIN = "fhir-bridge.localhost"
 
 _KEYS = {
     *("store", "database", "database_env", "log", "consent", "sensitivity", "servers"),
-    *("api", "smart", "witness"),
+    *("api", "smart", "witness", "webhooks"),
 }
 _SERVER_KEYS = {
     "base",
@@ -107,15 +108,7 @@ class ServerSettings:
         Raises:
             SettingsError: It cannot be read.
         """
-        if self.ca_file is None:
-            return None
-        try:
-            ssl.create_default_context(cafile=self.ca_file)
-        except OSError as error:
-            raise SettingsError(
-                f"servers.{self.name}.ca_file {self.ca_file} holds no certificates as PEM"
-            ) from error
-        return str(self.ca_file)
+        return trusted(f"servers.{self.name}", self.ca_file)
 
     @property
     def loopback(self) -> bool:
@@ -141,6 +134,8 @@ class Settings:
     witnessing: WitnessSettings = field(default_factory=WitnessSettings)
     smart_publish: tuple[Path, ...] = ()
     """Private keys whose public half is published before a server's credential uses them."""
+    webhooks: tuple[WebhookSettings, ...] = ()
+    """Who is told when a transfer changes."""
     api: Mapping[str, Any] = field(default_factory=dict[str, Any])
     """The table ``api`` as it was written; its door reads it."""
 
@@ -219,6 +214,7 @@ def load(path: Path | None, *, store: Path | None, environ: Mapping[str, str]) -
         part2_programs=frozenset(map(str, consent.get("part2_programs", []))),
         witnessing=read_witnessing(tree),
         smart_publish=paths("smart.publish", smart.get("publish", [])),
+        webhooks=webhooks(tree.get("webhooks", [])),
         api=table(tree, "api"),
     )
 

@@ -11,10 +11,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from fhir_bridge.errors import SettingsError
-from fhir_bridge.settings.addresses import is_loopback
+from fhir_bridge.settings.addresses import checked_url
 from fhir_bridge.settings.tables import refuse_unknown
 
 _SECRET = {"secret_env", "secret_file"}
@@ -85,7 +84,7 @@ class CredentialSettings:
     certificate_file: Path | None = None
 
 
-def secret(where: str, entry: Mapping[str, Any], *, kept: str | None = None) -> Secret:
+def read_secret(where: str, entry: Mapping[str, Any], *, kept: str | None = None) -> Secret:
     """
     Read where a secret is to be found.
 
@@ -134,7 +133,7 @@ def credential(where: str, entry: Any, *, kept: str | None = None) -> Credential
         user=str(entry.get("user", "")),
         secret=_secret(where, entry, kind, kept),
         client_id=_line(f"{where}.client_id", entry.get("client_id", "")),
-        token_url=_token_url(f"{where}.token_url", entry.get("token_url", "")),
+        token_url=_token_url(where, entry),
         scopes=_scopes(f"{where}.scopes", entry.get("scopes", [])),
         method=method,
         kid=_line(f"{where}.kid", entry.get("kid", "")),
@@ -145,7 +144,7 @@ def credential(where: str, entry: Any, *, kept: str | None = None) -> Credential
 def _secret(where: str, entry: Mapping[str, Any], kind: str, kept: str | None) -> Secret | None:
     if kind in {"smart", "mtls"}:
         return Secret(file=_path(entry.get("key_file")), value=kept)
-    return secret(where, entry, kept=kept) if KINDS[kind][1] & _SECRET else None
+    return read_secret(where, entry, kept=kept) if KINDS[kind][1] & _SECRET else None
 
 
 def _path(value: Any) -> Path | None:
@@ -170,17 +169,7 @@ def _is_scope(value: Any) -> bool:
     return isinstance(value, str) and bool(value) and _SCOPE_CHARACTERS.issuperset(value)
 
 
-def _token_url(where: str, value: Any) -> str:
-    """The client's secret or assertion goes there: never over plain http to another machine."""
-    if value == "":
-        return ""
-    try:
-        parts = urlsplit(value)
-        host, _ = parts.hostname, parts.port
-    except (ValueError, TypeError, AttributeError) as error:
-        raise SettingsError(f"{where} is not a URL") from error
-    if parts.scheme != "https" and not (parts.scheme == "http" and is_loopback(host)):
-        raise SettingsError(f"{where} starts with https:// (or http:// on this machine)")
-    if not host or "@" in parts.netloc or parts.fragment or not value.isprintable():
-        raise SettingsError(f"{where} names a host, and holds neither user nor fragment")
-    return str(value)
+def _token_url(where: str, entry: Mapping[str, Any]) -> str:
+    """The client's secret or assertion goes there."""
+    value = entry.get("token_url", "")
+    return "" if value == "" else checked_url(f"{where}.token_url", value)

@@ -15,6 +15,7 @@ from fhir_bridge.store.listing import Wanted
 from fhir_bridge.store.log import Appended
 from fhir_bridge.store.manifests import LineRow
 from fhir_bridge.store.opening import Store
+from fhir_bridge.store.outbox import MessageRow, TargetCounts, TargetRow
 from fhir_bridge.store.pairings import NewPairing, Pairing
 from fhir_bridge.store.rulings import Ruling, may_decide
 from fhir_bridge.store.runs import Turn
@@ -30,11 +31,14 @@ __all__ = [
     "Claimed",
     "EventRow",
     "LineRow",
+    "MessageRow",
     "NewPairing",
     "Pairing",
     "Ruling",
     "ServerRow",
     "Store",
+    "TargetCounts",
+    "TargetRow",
     "TransferRow",
     "Turn",
     "Verified",

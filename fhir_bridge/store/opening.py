@@ -26,12 +26,12 @@ from fhir_bridge.store import growth, schema
 from fhir_bridge.store.api_keys import ApiKeys
 from fhir_bridge.store.database import VERSION, Database, Opened
 from fhir_bridge.store.erasure import Erasure
-from fhir_bridge.store.events import Events
 from fhir_bridge.store.folder import Folder
 from fhir_bridge.store.leases import Leases
 from fhir_bridge.store.listing import Listing
 from fhir_bridge.store.log import Log
 from fhir_bridge.store.manifests import Manifests
+from fhir_bridge.store.outbox import Outbox
 from fhir_bridge.store.pairings import Pairings
 from fhir_bridge.store.peers import Peers
 from fhir_bridge.store.rulings import Rulings
@@ -48,7 +48,7 @@ _OPENING_SECONDS_MAX = 60.0
 class Store(
     Leases,
     Runs,
-    Events,
+    Outbox,
     Erasure,
     Listing,
     Manifests,

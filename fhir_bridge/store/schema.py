@@ -232,3 +232,35 @@ trigger = Table(
     Column("at", Text, nullable=False),
     sqlite_strict=True,
 )
+
+webhook_target = Table(
+    "webhook_target",
+    metadata,
+    Column("target", Text, primary_key=True),
+    Column("position", Count, nullable=False),
+    Column("failures", Integer, nullable=False),
+    Column("quiet_until", Text),
+    Column("disabled", Text),
+    Column("delivered", Text),
+    sqlite_strict=True,
+)
+
+webhook_message = Table(
+    "webhook_message",
+    metadata,
+    Column("target", Text, primary_key=True),
+    Column("number", Count, primary_key=True, autoincrement=False),
+    Column("transfer", Text, nullable=False),
+    Column("since", Text, nullable=False),
+    Column("body", LargeBinary, nullable=False),
+    Column("due", Text, nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("dead", Text),
+    sqlite_strict=True,
+)
+Index(
+    "webhook_message_of_transfer",
+    webhook_message.c.target,
+    webhook_message.c.transfer,
+    webhook_message.c.number,
+)

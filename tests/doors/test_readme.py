@@ -16,6 +16,7 @@ from fhir_bridge.doors.cli import main
 from fhir_bridge.errors import BridgeError
 from fhir_bridge.sensitivity import SensitivityBook
 from fhir_bridge.settings.credentials import KINDS
+from fhir_bridge.settings.webhooks import KEYS
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -61,6 +62,7 @@ def test_every_setting_is_in_readme() -> None:
     known = set(re.findall(r'"(policies|waive_paper|part2_programs|publish)"', source))
     for kind, members in KINDS.items():
         known |= {kind, *members[0], *members[1]}
+    known |= {f"webhooks.{key}" for key in KEYS if not key.startswith("secret")}
     for name in sorted(known | settings._SERVER_KEYS):
         assert name in README, name
 

@@ -34,6 +34,7 @@ SMART = CREDENTIAL + "kind='smart'\nclient_id='a'\nkey_file='b'\n"
 CLIENT = CREDENTIAL + (
     "kind='client-credentials'\nclient_id='a'\ntoken_url='https://a.example/token'\n"
 )
+WEBHOOK = "[[webhooks]]\nname='a'\nurl='https://a.example/hook'\n"
 
 
 def read(tmp_path: Path, text: str) -> Settings:
@@ -123,6 +124,17 @@ def test_the_key_of_a_server_registered_through_the_api_stands_in_the_store() ->
     assert "PEM" not in repr(secret)
 
 
+def test_a_webhook_is_read(tmp_path: Path) -> None:
+    text = WEBHOOK + "secret_env='A'\nevents=['closed']\ntenant='urn:oid:1.2|first'\nca_file='c'"
+    (target,) = read(tmp_path, text).webhooks
+
+    assert (target.name, target.url, target.host) == ("a", "https://a.example/hook", "a.example")
+    assert target.events == ("closed",)
+    assert target.tenant == "urn:oid:1.2|first"
+    assert target.ca_file == Path("c")
+    assert target.secret.read({"A": "x"}) == "x"
+
+
 @pytest.mark.parametrize(
     ("fault", "sentence"),
     [
@@ -166,6 +178,16 @@ def test_the_key_of_a_server_registered_through_the_api_stands_in_the_store() ->
         (CREDENTIAL + "kind='client-credentials'\nclient_id='a'", "needs token_url"),
         (CLIENT, "one of secret_env and secret_file"),
         (CLIENT + "secret_env='A'\nmethod='jwt'", "method is one of basic, post"),
+        ("webhooks = 1", "written as"),
+        ("[webhooks]\nname = 'a'", "written as"),
+        ("[[webhooks]]\nurl = 'https://a.example'", "needs a name"),
+        ("[[webhooks]]\nname = 'Two Words'", "needs a name"),
+        ("[[webhooks]]\nname = 'a'", "webhooks.a needs url"),
+        ("[[webhooks]]\nname = 'a'\nbogus = 1", "unknown setting webhooks.a.bogus"),
+        (WEBHOOK, "webhooks.a needs one of secret_env"),
+        (WEBHOOK + "secret_env='A'\n" + WEBHOOK + "secret_env='B'", "two webhooks have the name"),
+        (WEBHOOK + "secret_env='A'\nevents='closed'", "events is a list"),
+        (WEBHOOK.replace("https", "http") + "secret_env='A'", "url starts with https"),
         ("[smart]\npublish = 'a.pem'", "smart.publish is a list of files"),
         ("[smart]\nbogus = 1", "unknown setting smart.bogus"),
         ("[consent]\nbogus = 1", "unknown setting consent.bogus"),
