@@ -57,7 +57,9 @@ def settle_intent(pen: Pen, *, going_on_with: int | None = None) -> None:
     number = int(entry.step.rpartition(".")[2])
     if (number, entry.attempt) == (going_on_with, pen.requested.attempt):
         return
-    content = _found_there(pen, number)
+    rows = _announced(pen, number)
+    there = _found_there(pen, rows)
+    content = None if there is None else _content(there)
     sentence, outcome = "what is at the destination was looked for later", MINOR
     if content is None:
         content, outcome = entry.content, SERIOUS
@@ -68,6 +70,7 @@ def settle_intent(pen: Pen, *, going_on_with: int | None = None) -> None:
         number,
         content,
         entry.consent,
+        kinds=[recording.kind_of(row) for row in (rows if there is None else there)],
         basis=Basis(entry.basis or Basis.CONSENT),
         sentence=sentence,
     )
@@ -92,21 +95,22 @@ def _left_open(pen: Pen) -> Entry | None:
     return found
 
 
-def _found_there(pen: Pen, number: int) -> Content | None:
-    """Describe the announced lines whose copies are there; None when nobody can tell."""
+def _announced(pen: Pen, number: int) -> list[LineRow]:
+    """Return the lines that a manifest releases."""
+    rows = pen.parties.store.manifest(pen.requested.id, number)
+    return [row for row in rows if row.decision is Decision.RELEASED]
+
+
+def _found_there(pen: Pen, announced: list[LineRow]) -> list[LineRow] | None:
+    """Return the announced lines whose copies are there; None when nobody can tell."""
     parties = pen.parties
-    announced = [
-        row
-        for row in parties.store.manifest(pen.requested.id, number)
-        if row.decision is Decision.RELEASED
-    ]
     identity = parties.source.identity
     copies = {copy_ref(identity, row.ref, attachment=row.attachment): row for row in announced}
     try:
         there = parties.destination.server.read_many(list(copies))
     except BridgeError:
         return None
-    return _content([copies[ref] for ref, one in there.items() if one is not None])
+    return [copies[ref] for ref, one in there.items() if one is not None]
 
 
 def _content(rows: list[LineRow]) -> Content:

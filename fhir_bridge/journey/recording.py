@@ -10,13 +10,13 @@ from __future__ import annotations
 import base64
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 from urllib.parse import quote, urlencode
 
 from fhir_bridge.audit import Act, End, Form, NamedConsent, Said
 from fhir_bridge.ledger import ConsentSeen, Content
 from fhir_bridge.manifest import Manifest, root
-from fhir_bridge.records import RecordRef
+from fhir_bridge.records import Kind, RecordRef
 from fhir_bridge.transfer import Basis, Requested, State
 
 if TYPE_CHECKING:
@@ -186,10 +186,6 @@ def disclosed(  # noqa: PLR0913 - a disclosure is described by these
         counts: More of them.
     """
     released = manifest.released
-    kinds = [
-        _DOCUMENTS if line.attachment else str(line.kind) if line.kind else _SUPPORTING
-        for line in released
-    ]
     return Act(
         form=Form.DISCLOSURE,
         data=f"urn:uuid:{transfer}#manifest-{number}",
@@ -201,10 +197,25 @@ def disclosed(  # noqa: PLR0913 - a disclosure is described by these
             "manifest-root": base64.b64encode(root(released, key)).decode(),
             "lines": len(released),
             "bytes": sum(line.size_bytes for line in released),
-            **_by_kind(kinds),
+            **_by_kind(map(kind_of, released)),
             **(counts or {}),
         },
     )
+
+
+class _Kept(Protocol):
+    @property
+    def kind(self) -> Kind | None: ...
+
+    @property
+    def attachment(self) -> bool: ...
+
+
+def kind_of(line: _Kept) -> str:
+    """Return what a line counts as when a disclosure is accounted for."""
+    if line.attachment:
+        return _DOCUMENTS
+    return _SUPPORTING if line.kind is None else str(line.kind)
 
 
 def confirmed(number: int, manifest: Manifest) -> Act:
@@ -214,12 +225,13 @@ def confirmed(number: int, manifest: Manifest) -> Act:
     return Act(details={"manifest": number, "verified": verified})
 
 
-def settled(
+def settled(  # noqa: PLR0913 - a disclosure is described by these
     transfer: str,
     number: int,
     content: Content,
     consents: Sequence[ConsentSeen],
     *,
+    kinds: Sequence[str],
     basis: Basis,
     sentence: str,
 ) -> Act:
@@ -231,6 +243,7 @@ def settled(
         number: Of the manifest that was announced.
         content: What had gone.
         consents: What the intent rested on.
+        kinds: Of what had gone, one for each line (`kind_of`).
         basis: Of the intent.
         sentence: How that is known.
     """
@@ -248,6 +261,7 @@ def settled(
             "manifest-root": content.root,
             "lines": content.count,
             "bytes": content.size_bytes,
+            **_by_kind(kinds),
         },
     )
 

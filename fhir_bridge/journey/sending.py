@@ -8,7 +8,7 @@ is signed whatever happens to the requests in between; the second doctor is told
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from fhir_bridge.compare import Verdict
@@ -106,7 +106,8 @@ def _deliver(
         why = "a person cancelled" if isinstance(error, Cancelled) else "a consent changed"
         stayed = f"{why}: the rest was not sent"
         gone = _gone(announced, copies, stored, looked)
-        _sign_result(pen, announced, gone, MINOR, sent=_taken(stored), sentence=stayed)
+        new = _new(gone, copies, {one.ref for one in stored if one.error is None})
+        _sign_result(pen, announced, gone, MINOR, new=new, sentence=stayed)
         raise
     pen.parties.store.set_state(pen.requested.id, State.DELIVERED)
     documents = sum(1 for line in announced.released.manifest.released if line.attachment)
@@ -120,8 +121,9 @@ def _deliver(
     return sent
 
 
-def _taken(stored: Sequence[Stored]) -> int:
-    return sum(1 for one in stored if one.error is None)
+def _new(manifest: Manifest, copies: Copies, stored: Collection[RecordRef]) -> int:
+    """Count the lines whose copies this run stored; the others were there from before."""
+    return sum(1 for line in manifest.released if copies.of.get(line.ref) in stored)
 
 
 def _gone(
@@ -182,7 +184,7 @@ def _reconciled(pen: Pen, announced: Announced, evidence: _Evidence) -> Delivere
         announced,
         arrived,
         OK if delivered.whole else MINOR,
-        sent=sent.stored,
+        new=_new(arrived, copies, set(looked.to_send) - set(sent.refused)),
         sentence="" if delivered.whole else f"{missing} gaps of delivery",
     )
     parties.store.set_state(pen.requested.id, State.VERIFIED)
@@ -307,7 +309,7 @@ def _sign_result(
     manifest: Manifest,
     outcome: OutcomeCode,
     *,
-    sent: int,
+    new: int,
     sentence: str,
 ) -> None:
     content, released = pen.content_of(manifest), announced.released
@@ -320,7 +322,7 @@ def _sign_result(
             key=pen.key,
             consent=released.consent,
             sentence=sentence,
-            counts={"sent": sent, "announced": len(released.manifest.released)},
+            counts={"new": new, "announced": len(released.manifest.released)},
         ),
         phase=f"{announced.phase}.{outcome}.{content.root}",
         outcome=outcome,

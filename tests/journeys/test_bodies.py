@@ -101,7 +101,7 @@ def test_the_disclosures_name_root_and_counts_as_the_log_does(tmp_path: Path) ->
         assert sum(kinds.values()) == len(released)
         assert kinds["of-kind-laboratory"] == sum(1 for one in released if one.kind == "laboratory")
         assert kinds["of-kind-documents"] == sum(1 for one in released if one.attachment)
-    assert details(told["disclosure.result"])["sent"] == "62"
+    assert details(told["disclosure.result"])["new"] == "60"
 
 
 def test_the_consent_is_named_with_version_and_the_provision_that_permits(tmp_path: Path) -> None:
@@ -165,7 +165,7 @@ def test_a_consent_that_changes_is_told_and_what_had_gone_is_counted(tmp_path: P
     result = next(entry for entry in signed if entry.type is Event.DISCLOSURE_RESULT)
     assert result.content is not None
     assert 0 < result.content.count <= len(copies) + 5
-    assert result.content.count == int(details(told["disclosure.result"])["sent"])
+    assert result.content.count == int(details(told["disclosure.result"])["new"])
     assert "profile" not in told["disclosure.result"]["meta"]
 
 
