@@ -8,13 +8,14 @@ claims a profile only for what that profile describes.
 
 from __future__ import annotations
 
-from fhir_bridge.audit.acting import Act, Form, NamedConsent, Said
+from fhir_bridge.audit.acting import NO_PERMIT, Act, Form, NamedConsent, Said
 from fhir_bridge.audit.codings import PROFILES
 from fhir_bridge.audit.reading import Opened, opened
 from fhir_bridge.audit.scene import End, Scene
 from fhir_bridge.audit.writing import write
 
 __all__ = [
+    "NO_PERMIT",
     "PROFILES",
     "Act",
     "End",

@@ -9,7 +9,11 @@ from fhir_bridge.audit.codings import Form
 from fhir_bridge.audit.scene import End
 from fhir_bridge.records import RecordRef
 
-__all__ = ["Act", "Form", "NamedConsent", "Said"]
+__all__ = ["NO_PERMIT", "Act", "Form", "NamedConsent", "Said"]
+
+
+NO_PERMIT = "no-permit"
+"""Reason of a Consent that counts by what it denies, and permits nothing here."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,6 +9,7 @@ from typing import Self
 
 import msgspec
 
+from fhir_bridge.accounts import Accounts
 from fhir_bridge.clock import Clock
 from fhir_bridge.journey import ConsentRules, Office, Parties, Progress
 from fhir_bridge.kinds import KindBook
@@ -84,6 +85,11 @@ class Opened:
     def office(self) -> Office:
         """Return the pen for what is done with transfers outside their journey."""
         return Office(self._store, self._clock, actor=self._actor, trace=self._trace)
+
+    @property
+    def accounts(self) -> Accounts:
+        """Return what left about a patient, from the log."""
+        return Accounts(self._settings, self._store, self._servers, self._providers)
 
     def __enter__(self) -> Self:
         """Return the bridge itself."""

@@ -183,6 +183,14 @@ def _auditing(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     _command(acts, "witness", "have each witness cosign the log, and say which did")
     page = _command(acts, "page", "write the page on which a patient checks a receipt")
     page.add_argument("file", type=Path, metavar="FILE", help="must not exist")
+    disclosures = _command(acts, "disclosures", "account for what left about one patient")
+    add = disclosures.add_argument
+    add("patient", metavar="PATIENT", help="Patient/ID at the source, or 'SYSTEM|VALUE'")
+    add("--source", metavar="S", help="the first provider; default: every one that is known")
+    add("--since", metavar="DATE", help="only from this day on, YYYY-MM-DD (UTC)")
+    shown = disclosures.add_mutually_exclusive_group()
+    shown.add_argument("--json", action="store_true", help="the result as one JSON object")
+    shown.add_argument("--html", type=Path, metavar="FILE", help="a page to print; a new file")
 
 
 def _signing_in(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

@@ -262,6 +262,14 @@ def _cancel(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _disclosures(arguments: argparse.Namespace) -> int:
+    from fhir_bridge.doors.disclosing import show
+
+    with _open(arguments) as bridge:
+        _show(show(arguments, bridge))
+    return 0
+
+
 def _draft(arguments: argparse.Namespace) -> int:
     from fhir_bridge.doors.drafting import draft
 
@@ -330,6 +338,7 @@ _ACTS: dict[str, Callable[[argparse.Namespace], int]] = {
     "audit verify-db": _verify,
     "audit witness": _witness,
     "audit page": _page,
+    "audit disclosures": _disclosures,
     "smart new-key": _new_key,
     "smart jwks": _jwks,
     "webhooks list": _webhooks,

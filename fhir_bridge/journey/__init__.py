@@ -27,7 +27,7 @@ from fhir_bridge.journey.closing import close, close_unsent
 from fhir_bridge.journey.delivering import ConsentChanged
 from fhir_bridge.journey.intents import settle_intent
 from fhir_bridge.journey.office import Office
-from fhir_bridge.journey.ordering import Settled, settle
+from fhir_bridge.journey.ordering import Settled, patient_at, settle
 from fhir_bridge.journey.parties import (
     ConsentRules,
     Parties,
@@ -52,6 +52,7 @@ __all__ = [
     "Settled",
     "Step",
     "carry",
+    "patient_at",
     "preview",
     "settle",
 ]

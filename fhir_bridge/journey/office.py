@@ -164,6 +164,8 @@ class Office:
             Refused: The transfer has not ended; what runs would write it again.
         """
         row = self._store.read_transfer(transfer)
+        if row.joined is not None:
+            raise Refused(f"this request turned out to be transfer {row.joined}: erase that one")
         if State(row.state) not in ENDED:
             raise Refused(
                 f"the transfer has not ended, it is {row.state}: resume it first, then erase it"

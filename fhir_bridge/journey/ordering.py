@@ -64,7 +64,7 @@ def settle(order: Order, parties: Parties, *, new: bool = False) -> Settled:
         RecipientUnknown: No organisation is named that may receive the records.
         Refused: A server known only by its address, and the patient is real.
     """
-    patient = _patient(parties.source.server, order.patient)
+    patient = patient_at(parties.source.server, order.patient)
     content = patient.content()
     _refuse_merged(patient, content)
     _refuse_real_data(parties, content)
@@ -102,7 +102,18 @@ def check_parties(order: Order, parties: Parties) -> None:
             _named(named, parties.source)
 
 
-def _patient(server: FhirServer, asked: str) -> Resource:
+def patient_at(server: FhirServer, asked: str) -> Resource:
+    """
+    Read the patient that somebody names.
+
+    Args:
+        server: The first provider's.
+        asked: ``Patient/1``, ``1`` or ``system|value``.
+
+    Raises:
+        PatientUnknown: There is none.
+        PatientUnclear: There are several.
+    """
     if "|" in asked:
         system, _, value = asked.partition("|")
         identifier = f"{escaped(system)}|{escaped(value)}"

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Protocol
 from urllib.parse import quote, urlencode
 
-from fhir_bridge.audit import Act, End, Form, NamedConsent, Said
+from fhir_bridge.audit import NO_PERMIT, Act, End, Form, NamedConsent, Said
 from fhir_bridge.ledger import ConsentSeen, Content
 from fhir_bridge.manifest import Manifest, root
 from fhir_bridge.records import Kind, RecordRef
@@ -90,18 +90,19 @@ def denied(consent: Consented | None, sentence: str) -> Act:
 
 
 def in_force(consent: Consented) -> list[NamedConsent]:
-    """Name the Consents that count, each with the provision that permits."""
+    """Name the Consents that count: those that permit, with the provision, and those that limit."""
     permits = consent.standing.permitting()
-    return [
-        NamedConsent(
-            ref=_named(one),
-            version=one.version or "",
-            provision=permits.get(one.ref, one.path or ""),
-            reason="paper-waived" if one.paper_waived else "",
-        )
-        for one in consent.standing.consents
-        if one.counts
-    ]
+    return [_counting(one, permits) for one in consent.standing.consents if one.counts]
+
+
+def _counting(one: ConsentState, permits: Mapping[RecordRef, str]) -> NamedConsent:
+    reason = "paper-waived" if one.paper_waived else ""
+    return NamedConsent(
+        ref=_named(one),
+        version=one.version or "",
+        provision=permits.get(one.ref, ""),
+        reason=reason if one.ref in permits else NO_PERMIT,
+    )
 
 
 def _named(one: ConsentState) -> RecordRef:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from sqlalchemy import Connection, delete, func, select, update
+from sqlalchemy import Connection, delete, func, or_, select, update
 
 from fhir_bridge.ledger import Event, NewEntry, decode_entry, event_id, transfer_urn
 from fhir_bridge.store import schema
@@ -115,7 +115,8 @@ def _erase_rows(connection: Connection, transfer: str) -> None:
     for table in (schema.line, schema.gap, schema.ruling):
         connection.execute(delete(table).where(table.c.transfer == transfer))
     gone: dict[str, Any] = {"request": None, "transfer_key": None}
-    connection.execute(update(schema.transfer).where(schema.transfer.c.id == transfer), gone)
+    asked = or_(schema.transfer.c.id == transfer, schema.transfer.c.joined == transfer)
+    connection.execute(update(schema.transfer).where(asked), gone)
 
 
 def _subjects(connection: Connection) -> Iterator[tuple[str, str]]:
