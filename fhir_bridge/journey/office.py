@@ -181,7 +181,9 @@ class Office:
         once = uuid.uuid4()
         if transfer is not None:
             row = self._store.read_transfer(transfer)
-            id_ = event_id(transfer, str(type_), row.attempt, once.hex)
+            if row.joined is not None:  # its entries are those of the transfer that it joined
+                row = self._store.read_transfer(row.joined)
+            id_ = event_id(row.id, str(type_), row.attempt, once.hex)
             new = self.entry(row, type_, act, id_=id_)
         else:
             id_ = str(uuid.uuid5(once, str(type_)))
