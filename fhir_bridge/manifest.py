@@ -21,6 +21,12 @@ from fhir_bridge import lossless
 from fhir_bridge.ledger import leaf_hash, tree_hash
 from fhir_bridge.records import Kind, RecordRef, Sha256
 
+DELETED_THERE = "deleted-at-destination"
+"""Reason of a gap: a copy of ours is no longer there, so somebody there decided so."""
+
+GONE_AT_SOURCE = "gone-at-source"
+"""Reason of a gap: it was announced, and the first provider no longer has it."""
+
 
 class Decision(StrEnum):
     """What the rules say of one line before anything leaves."""

@@ -16,7 +16,7 @@ from fhir_bridge.settings import ServerSettings, Settings, read_server
 from fhir_bridge.store import ServerRow
 from fhir_bridge.tokens import open_credential
 from fhir_bridge.transfer import Party
-from fhir_bridge.wire import Side, Wire
+from fhir_bridge.wire import Side, Wire, normalised_base
 
 
 class Registered(Protocol):
@@ -93,7 +93,7 @@ class Providers:
         return Provider(
             server=FhirServer(wire),
             name=_log_name(server),
-            identity=wire.base if server.identity == server.base else server.identity,
+            identity=identity(server),
             organisations=tuple(
                 Party(system=one.system, value=one.value, name=one.name or one.value)
                 for one in server.organisations
@@ -104,6 +104,13 @@ class Providers:
             loopback=server.loopback,
             sandbox=is_public_sandbox(wire.base),
         )
+
+
+def identity(server: ServerSettings) -> str:
+    """Return what copies of a server's records are named after; by default its base."""
+    if server.identity != server.base:
+        return server.identity
+    return normalised_base(server.base, insecure=True)
 
 
 def _log_name(server: ServerSettings) -> str:

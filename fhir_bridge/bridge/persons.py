@@ -8,8 +8,7 @@ from fhir_bridge.audit import Act, Said
 from fhir_bridge.bridge.opened import Opened
 from fhir_bridge.errors import SettingsError
 from fhir_bridge.ledger import Event
-from fhir_bridge.records import RecordRef
-from fhir_bridge.store import Ruling, TransferRow, may_decide
+from fhir_bridge.store import Ruling, TransferRow, gap_key, may_be_accepted, ruling_on
 
 
 class Persons(Opened):
@@ -27,33 +26,32 @@ class Persons(Opened):
         """
         transfer = self._carrying(transfer).id
         lines = {row.ref: row for row in self._store.manifest(transfer)}
-        for ref in refs:
-            may_decide(ref, lines.get(RecordRef(ref)), release=release)
+        gaps = self._store.gaps(transfer)
+        rulings = [ruling_on(ref, lines, gaps, release=release) for ref in refs]
         type_ = Event.RECORD_RELEASED if release else Event.RECORD_WITHHELD
         self.office.decided(transfer, type_, Said(by=by, reason=reason, refs=refs))
-        word = "released" if release else "withheld"
-        self._store.remember_rulings(
-            transfer,
-            [Ruling(ref=ref, word=word, mac=lines[RecordRef(ref)].mac) for ref in refs],
-        )
+        self._store.remember_rulings(transfer, rulings)
 
     def accept(self, transfer: str, gap: str, *, by: str, reason: str) -> None:
         """
-        Sign that a gap of delivery is accepted, so that the doctor may be told.
+        Sign that a gap is accepted: of delivery, so that the doctor may be told, or gone.
 
         Raises:
             SettingsError: There is no such transfer, or it has no such gap.
         """
         transfer = self._carrying(transfer).id
-        known = {one.ref for one in self._store.gaps(transfer) if one.at == "destination"}
-        if gap not in known:
-            names = ", ".join(sorted(known)) or "none"
+        known = [one for one in self._store.gaps(transfer) if may_be_accepted(one)]
+        meant = [one for one in known if one.ref == gap]
+        if not meant:
+            names = ", ".join(sorted({one.ref for one in known})) or "none"
             raise SettingsError(
                 f"{gap} is not a gap of delivery of this transfer; they are: {names}"
             )
         said = Said(by=by, reason=reason, refs=[gap])
         self.office.decided(transfer, Event.GAP_ACCEPTED, said)
-        self._store.remember_rulings(transfer, [Ruling(ref=gap, word="accepted")])
+        self._store.remember_rulings(
+            transfer, [Ruling(ref=gap_key(one), word="accepted") for one in meant]
+        )
 
     def cancel(self, transfer: str, *, by: str, reason: str) -> TransferRow:
         """

@@ -6,10 +6,14 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from fhir_bridge.bridge.opened import Opened
+from fhir_bridge.journey.remaining import NOTICE, still_there
 from fhir_bridge.manifest import Gap
+from fhir_bridge.providers import identity
 from fhir_bridge.records import RecordRef
-from fhir_bridge.store import LineRow, TransferRow
+from fhir_bridge.store import LineRow, TransferRow, is_accepted
 from fhir_bridge.transfer import State, TransferId
+
+_IMAGES = "images"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,12 +28,14 @@ class Report:
     lines: tuple[LineRow, ...]
     gaps: tuple[Gap, ...]
     images: tuple[Gap, ...]
+    notes: tuple[Gap, ...]
+    """What stops nothing and somebody should know: wider Consents, what is still there."""
     authored: tuple[RecordRef, ...]
     log: str
     entries: int
     """Entries of the log about this transfer."""
     checkpoint: str
-    """The text of the newest checkpoint, whose signature was verified; without the signature."""
+    """The newest checkpoint as a signed note, its signature verified."""
 
 
 class Reports(Opened):
@@ -49,16 +55,19 @@ class Reports(Opened):
         return self._report(
             row,
             lines=self._store.manifest(carried),
-            gaps=[
-                replace(gap, accepted=gap.ref in rulings and rulings[gap.ref].word == "accepted")
-                for gap in gaps
-            ],
+            gaps=[replace(gap, accepted=is_accepted(gap, rulings)) for gap in gaps],
         )
 
     def _report(self, row: TransferRow, *, lines: Sequence[LineRow], gaps: Iterable[Gap]) -> Report:
         gaps = tuple(gaps)
         order = self._order(row.joined or row.id)
-        checkpoint = self._store.checkpoint()
+        remaining = still_there(
+            self._store,
+            row.joined or row.id,
+            lines,
+            source=identity(self._servers.server(order.source)),
+            destination=identity(self._servers.server(order.destination)),
+        )
         return Report(
             transfer=TransferId(row.id),
             state=State(row.state),
@@ -66,12 +75,13 @@ class Reports(Opened):
             custodian=self._organisation(order.source, order.custodian),
             recipient=self._organisation(order.destination, order.recipient),
             lines=tuple(lines),
-            gaps=tuple(gap for gap in gaps if gap.at != "images"),
-            images=tuple(gap for gap in gaps if gap.at == "images"),
+            gaps=tuple(gap for gap in gaps if gap.at not in {_IMAGES, NOTICE}),
+            images=tuple(gap for gap in gaps if gap.at == _IMAGES),
+            notes=(*(gap for gap in gaps if gap.at == NOTICE), *remaining),
             authored=(),
             log=self._store.log,
             entries=sum(1 for _ in self._store.entries(row.joined or row.id)),
-            checkpoint=str(checkpoint),
+            checkpoint=self._store.note(),
         )
 
     def _organisation(self, server: str, identifier: str | None) -> str:

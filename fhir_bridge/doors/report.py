@@ -34,7 +34,8 @@ def as_object(report: Report) -> dict[str, Any]:
 
     Returns:
         transfer, state, complete, preview, counts, records (one per resource
-        and attachment), gaps, images, authored, audit. README lists the members.
+        and attachment), gaps, images, notes, authored, audit. README lists the
+        members.
     """
     counts = asdict(count(report.lines))
     counts["delivered"] = counts["identical"] + counts["normalised"] + counts["changed"]
@@ -43,12 +44,13 @@ def as_object(report: Report) -> dict[str, Any]:
     return {
         "transfer": report.transfer,
         "state": str(report.state),
-        "complete": report.state is State.CLOSED and not report.images,
+        "complete": report.state is State.CLOSED and not report.images and not report.gaps,
         "preview": report.preview,
         "counts": counts,
         "records": [_record(line) for line in report.lines],
         "gaps": [_gap(gap) for gap in report.gaps],
         "images": [_gap(gap) for gap in report.images],
+        "notes": [_gap(gap) for gap in report.notes],
         "authored": list(report.authored),
         "audit": {
             "log": report.log,
@@ -104,6 +106,7 @@ def _lines(report: Report, store: str) -> Iterator[str]:
     if report.images:
         yield f"Images: {len(report.images)} studies are not transferred."
         yield from (f"  {one.ref:<28} {one.sentence}" for one in report.images[:_SHOWN_MAX])
+    yield from _notes(report)
     if report.state is not State.CLOSED:
         yield (
             f"Nothing is lost: `fhir-bridge resume {report.transfer}{store}` tries what is missing"
@@ -116,6 +119,11 @@ def _lines(report: Report, store: str) -> Iterator[str]:
 def _headline(report: Report) -> str:
     counts = count(report.lines)
     there = counts.identical + counts.normalised + counts.theirs
+    if report.state is State.CLOSED and report.gaps:
+        return (
+            f"Closed with {len(report.gaps)} accepted gaps: {there} of {counts.released} released"
+            f" lines are at {report.recipient}, verified."
+        )
     if report.state is State.CLOSED and report.images:
         return (
             f"Complete except images: {there} of {counts.released} released lines are at"
@@ -131,6 +139,15 @@ def _headline(report: Report) -> str:
             f" {report.recipient}, verified."
         )
     return f"The transfer stands at: {report.state}. {counts.released} lines are released."
+
+
+def _notes(report: Report) -> Iterator[str]:
+    if report.notes:
+        yield "To be known:"
+        yield from (f"  {one.ref:<28} {one.sentence}" for one in report.notes[:_SHOWN_MAX])
+    if len(report.notes) > _SHOWN_MAX:
+        more = len(report.notes) - _SHOWN_MAX
+        yield f"  and {more} more: fhir-bridge show {report.transfer} --json"
 
 
 def _gaps(report: Report) -> Iterator[str]:
@@ -181,5 +198,6 @@ def _preview(report: Report) -> Iterator[str]:
     )
     yield from _gaps(report)
     yield from _waiting(report)
+    yield from _notes(report)
     if counts.excluded:
         yield f"Not asked for: {counts.excluded} records of other kinds."

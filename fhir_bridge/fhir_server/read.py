@@ -93,6 +93,8 @@ class Reader:
         self._by_id = True
         self.oversized: set[RecordRef] = set()
         """What is there and is longer than a page may be."""
+        self.gone: set[RecordRef] = set()
+        """What the server says was there and was deleted."""
 
     def read_many(self, refs: Iterable[RecordRef]) -> dict[RecordRef, Resource | None]:
         """
@@ -184,6 +186,7 @@ class Reader:
                     got[ref] = same(ref, content)
                 elif status in _NOT_FOUND:
                     absent.add(ref)
+                    self._note_gone(ref, gone=status == 410)  # noqa: PLR2004 - RFC 9110 15.5.11
                 elif status in _THROTTLED:
                     again.append(ref)
             if not again:
@@ -221,11 +224,16 @@ class Reader:
     def _one(self, ref: RecordRef) -> Resource | None:
         try:
             return read(self._wire, ref)
-        except Absent:
+        except Absent as error:
+            self._note_gone(ref, gone=error.gone)
             return None
         except OversizedAnswer:
             self.oversized.add(ref)
             return None
+
+    def _note_gone(self, ref: RecordRef, *, gone: bool) -> None:
+        if gone:
+            self.gone.add(ref)
 
     def _in_parallel(self, ask: Callable[[One], Many], rows: Sequence[One]) -> list[Many]:
         return in_parallel(self._quirks.parallel, ask, rows)

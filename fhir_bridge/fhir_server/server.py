@@ -55,6 +55,11 @@ class FhirServer:
         """Return what is there, and is longer than one answer may be."""
         return frozenset(self._reader.oversized) if self._reader else frozenset()
 
+    @property
+    def gone(self) -> frozenset[RecordRef]:
+        """Return what was asked for and, as the server says, was deleted there."""
+        return frozenset(self._reader.gone) if self._reader else frozenset()
+
     def capabilities(self) -> Capabilities:
         """
         Return what the server may be asked; it is asked once.

@@ -10,7 +10,7 @@ are never counted to the recipient.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from fhir_bridge import lossless
 from fhir_bridge.journey import recording
@@ -19,6 +19,8 @@ from fhir_bridge.journey.authoring import provenance, referral
 from fhir_bridge.journey.delivering import Looked, deliver, look, read_back
 from fhir_bridge.journey.intents import settle_intent
 from fhir_bridge.journey.releasing import Released
+from fhir_bridge.journey.remaining import NOTICE
+from fhir_bridge.journey.remembering import deleted, made_before, remember, with_rulings
 from fhir_bridge.journey.sending import Delivered
 from fhir_bridge.journey.signing import MINOR, OK, Pen
 from fhir_bridge.ledger import Event
@@ -44,7 +46,7 @@ def close(pen: Pen, delivered: Delivered) -> Ended:
             delivered,
             provenance(pen, delivered.announced, delivered.copies, delivered.authored),
         )
-    if delivered.whole and not missing:
+    if delivered.whole and _arrived(missing):
         request, told = referral(
             pen, delivered.authored, delivered.manifest.lines, delivered.gaps, images
         )
@@ -52,7 +54,7 @@ def close(pen: Pen, delivered: Delivered) -> Ended:
     gaps = (*delivered.gaps, *missing)
     state = _state(delivered, gaps)
     number = delivered.announced.released.number
-    if delivered.whole and not missing:
+    if delivered.whole and _arrived(missing):
         act = recording.confirmed(number, delivered.manifest)
         pen.sign(Event.DELIVERY_CONFIRMED, act, phase=str(number))
     pen.sign(
@@ -102,7 +104,7 @@ def _keep(pen: Pen, delivered: Delivered, gaps: tuple[Gap, ...]) -> None:
 
 
 def _state(delivered: Delivered, gaps: tuple[Gap, ...]) -> State:
-    if any(not gap.accepted for gap in gaps):
+    if any(gap.at != NOTICE and not gap.accepted for gap in gaps):
         return State.INCOMPLETE
     if delivered.manifest.having(Decision.HELD, Decision.UNCLASSIFIED):
         return State.HELD
@@ -116,7 +118,8 @@ def _write(pen: Pen, delivered: Delivered, *contents: Json) -> list[Gap]:
         RecordRef(f"{one['resourceType']}/{one['id']}"): lossless.encode(one) for one in contents
     }
     delivered.copies.edges.update(_edges(bodies))
-    looked: Looked = look(parties, bodies, lambda _ref, _digest: False)
+    known = made_before(pen, list(bodies), delivered.copies)
+    looked: Looked = look(parties, bodies, known)
     delivered.copies.bodies.update(bodies)
     sent = deliver(
         parties,
@@ -127,8 +130,11 @@ def _write(pen: Pen, delivered: Delivered, *contents: Json) -> list[Gap]:
     outside = [*delivered.copies.of.values(), *delivered.copies.theirs.values()]
     verified = read_back(parties, bodies, looked, [*outside, *delivered.authored.refs])
     delivered.authored.refs.update(bodies)
-    return [
-        Gap(
+    remember(pen, delivered.copies, known, looked, verified)
+    gaps = [
+        deleted(ref, ref)
+        if ref in looked.deleted_there
+        else Gap(
             ref=ref,
             reason="refused" if ref in sent.refused else "absent",
             sentence=sent.sentences.get(ref, "written by the bridge, and not at the destination"),
@@ -136,6 +142,12 @@ def _write(pen: Pen, delivered: Delivered, *contents: Json) -> list[Gap]:
         )
         for ref in sorted(verified.absent)
     ]
+    return list(with_rulings(pen, gaps))
+
+
+def _arrived(gaps: Sequence[Gap]) -> bool:
+    """Tell whether nothing is missing that nobody accepted."""
+    return all(gap.accepted for gap in gaps)
 
 
 def _edges(bodies: dict[RecordRef, bytes]) -> dict[RecordRef, tuple[RecordRef, ...]]:

@@ -93,7 +93,8 @@ class Rules:
     by_person: Callable[[Examined], ByPerson | None]
     holds: dict[RecordRef, Decided]
     """Holds found after a first decision, e.g. an attachment whose hash differs."""
-    delivered_before: frozenset[RecordRef]
+    delivered_before: Callable[[RecordRef], bool]
+    """Whether a copy is at the destination, whose status must not stay wrong there."""
 
 
 def decide(found: Found, rules: Rules) -> Decisions:
@@ -135,7 +136,7 @@ def _first(found: Found, one: Examined, rules: Rules, labels: Labels) -> Decided
     ref = one.resource.ref
     if ref in found.excluded:
         return _decided(Decision.EXCLUDED, "other-kind", "not a record of the kinds asked for")
-    if one.status == "entered-in-error" and ref not in rules.delivered_before:
+    if one.status == "entered-in-error" and not rules.delivered_before(ref):
         return _decided(
             Decision.WITHHELD, "entered-in-error", "the first provider marked it entered in error"
         )

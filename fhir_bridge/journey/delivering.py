@@ -19,6 +19,7 @@ from fhir_bridge.fhir_server import Stored, Write
 from fhir_bridge.journey.parties import Parties, Provider
 from fhir_bridge.records import Json, RecordRef, Resource, Sha256, digest
 from fhir_bridge.references import dangling
+from fhir_bridge.store import NewPairing, Pairing
 
 CREATED_ONLY = frozenset({"Task", "ServiceRequest", "Provenance"})
 """What we author once: at the destination it lives on, so it is never written over."""
@@ -28,6 +29,31 @@ class ConsentChanged(BridgeError):
     """A Consent is new, changed or gone since it was weighed; decide again."""
 
     issue = "conflict"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Known:
+    """What the bridge knows of the copies that it made before."""
+
+    pairings: Mapping[RecordRef, Pairing]
+    again: frozenset[RecordRef] = frozenset()
+    """Copies that were deleted there and that a person wants to be made again."""
+
+    def unchanged(self, ref: RecordRef, digest: Sha256) -> bool:
+        """Tell whether a copy is as it was when it was verified last."""
+        return ref in self.pairings and self.pairings[ref].matches(digest)
+
+    def pairing(self, ref: RecordRef, source: str, verified: Verified) -> NewPairing:
+        """Return how a copy was verified just now."""
+        former = self.pairings.get(ref)
+        digest, etag = verified.digests[ref]
+        return NewPairing(
+            ref=ref,
+            source=source,
+            digest=digest,
+            etag=etag,
+            since=None if former is None or ref in self.again else former.since,
+        )
 
 
 @dataclass(slots=True)
@@ -42,6 +68,8 @@ class Looked:
         default_factory=dict[RecordRef, tuple[str, ...]]
     )
     """Not ours, or changed at the destination: a person decides."""
+    deleted_there: set[RecordRef] = field(default_factory=set[RecordRef])
+    """Ours, and deleted at the destination: a person decides."""
     read: dict[RecordRef, Resource] = field(default_factory=dict[RecordRef, Resource])
 
 
@@ -72,7 +100,7 @@ class Verified:
 def look(
     parties: Parties,
     bodies: Mapping[RecordRef, bytes],
-    last_verified: Callable[[RecordRef, Sha256], bool],
+    known: Known,
 ) -> Looked:
     """
     Look at what the destination holds under the ids of the copies.
@@ -80,15 +108,20 @@ def look(
     Args:
         parties: Both providers.
         bodies: The copies, as they would be sent.
-        last_verified: Whether a digest is the one last verified for a copy.
+        known: What is known of copies that were made before.
 
     Returns:
         What is the same, what is to be sent, and what a person must decide.
     """
     looked = Looked()
-    there = parties.destination.server.read_many(list(bodies))
+    server = parties.destination.server
+    there = server.read_many(list(bodies))
+    made_before = (set(known.pairings) | server.gone) - known.again
     for ref, body in bodies.items():
         resource = there.get(ref)
+        if resource is None and ref in made_before:
+            looked.deleted_there.add(ref)
+            continue
         if resource is None:
             looked.to_send.append(ref)
             continue
@@ -97,7 +130,7 @@ def look(
         comparison = _compare(parties.destination, lossless.decode_own(body), content)
         if ref.partition("/")[0] in CREATED_ONLY or comparison.verdict is not Verdict.CHANGED:
             looked.same[ref] = comparison
-        elif last_verified(ref, digest(content)) and resource.version is not None:
+        elif known.unchanged(ref, digest(content)) and resource.version is not None:
             looked.to_send.append(ref)
             looked.if_match[ref] = resource.version
         else:

@@ -58,10 +58,10 @@ def match(requested: Requested, parties: Parties, patient: Resource) -> Matched:
         return _given(requested, parties, content, asked)
     own = RecordRef(f"Patient/{copy_id(parties.source.identity, patient.ref)}")
     candidates = _candidates(parties, patient, content)
-    if not candidates and (there := parties.destination.server.read_many([own]).get(own)):
-        return Matched(ref=there.ref, create=False, how="created by an earlier transfer")
+    if not candidates and (there := _made_before(parties, own)) is not None:
+        return _ours(parties, content, there)
     if asked == CREATE:
-        return _created(parties, candidates, own)
+        return _created(parties, content, candidates, own)
     choice = choose(
         content,
         [one.content() for one in candidates],
@@ -93,10 +93,39 @@ def shown(
     return systems, searches_for_patient(systems, own)
 
 
-def _created(parties: Parties, candidates: Sequence[Resource], own: RecordRef) -> Matched:
+def _made_before(parties: Parties, own: RecordRef) -> Resource | None:
+    """Return the chart that an earlier transfer created there; None when none did."""
+    server = parties.destination.server
+    there = server.read_many([own]).get(own)
+    if there is None and (
+        own in server.gone or parties.store.pairing(parties.destination.identity, own) is not None
+    ):
+        raise PatientUnclear(
+            f"{own}, which an earlier transfer created at {parties.destination.name}, was deleted"
+            " there → a person decides: ask its operator to put it back, or name the patient with"
+            " --at-destination ID"
+        )
+    return there
+
+
+def _ours(parties: Parties, content: Json, there: Resource) -> Matched:
+    """Take a chart of ours only while it still is this patient's."""
+    compared = same_person(content, there.content())
+    if compared.verdict is Verdict.AGREE:
+        return Matched(ref=there.ref, create=False, how="created by an earlier transfer")
+    raise PatientUnclear(
+        f"{there.ref}, which an earlier transfer created at {parties.destination.name}, is no"
+        f" longer confirmed to be this patient; differing or missing:{_elements(compared)} → a"
+        " person decides: correct the chart, or name the patient with --at-destination ID"
+    )
+
+
+def _created(
+    parties: Parties, content: Json, candidates: Sequence[Resource], own: RecordRef
+) -> Matched:
     others = [one for one in candidates if one.ref != own]
     if candidates and not others:
-        return Matched(ref=own, create=False, how="created by an earlier transfer")
+        return _ours(parties, content, candidates[0])
     if others:
         ref = others[0].ref
         raise PatientUnclear(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from fhir_bridge.journey import recording
@@ -12,9 +12,10 @@ from fhir_bridge.journey.deciding import ByPerson, Decided, Decisions, Rules, de
 from fhir_bridge.journey.examining import Examined
 from fhir_bridge.journey.gathering import Found, gather
 from fhir_bridge.journey.parties import Progress, Step
+from fhir_bridge.journey.remaining import NOTICE, was_delivered
 from fhir_bridge.journey.signing import MINOR, OK, Pen
 from fhir_bridge.ledger import Event
-from fhir_bridge.manifest import Decision, Gap, Line, Manifest, Outcome, sealed_digest
+from fhir_bridge.manifest import GONE_AT_SOURCE, Decision, Gap, Line, Manifest, sealed_digest
 from fhir_bridge.records import Kind, RecordRef, Resource
 from fhir_bridge.store import LineRow
 from fhir_bridge.transfer import State
@@ -59,7 +60,8 @@ def release(
     if fetch_attachments:
         decisions = _fetch_and_decide(pen, found, rules, attached, decisions)
     manifest = Manifest.of(_lines(found, decisions, attached))
-    number = _save(pen, manifest)
+    gaps = (*found.gaps, *attached.gaps, *_gone(pen, manifest), *_wider(consent))
+    number = _save(pen, manifest, gaps)
     parties.store.set_state(requested.id, State.GATHERED)
     counts = manifest.counts()
     parties.tell(
@@ -77,7 +79,7 @@ def release(
         attached=attached,
         manifest=manifest,
         number=number,
-        gaps=(*found.gaps, *attached.gaps),
+        gaps=gaps,
     )
 
 
@@ -102,7 +104,46 @@ def _fetch_and_decide(
     return decisions
 
 
-def _save(pen: Pen, manifest: Manifest) -> int:
+def _gone(pen: Pen, manifest: Manifest) -> Iterator[Gap]:
+    """Name what an earlier manifest released, what never arrived and what is no longer there."""
+    parties, store = pen.parties, pen.parties.store
+    listed = {line.ref for line in manifest.lines}
+    former = {
+        row.ref
+        for row in store.manifest(pen.requested.id)
+        if row.decision is Decision.RELEASED and not row.attachment
+    }
+    former |= {
+        RecordRef(gap.ref) for gap in store.gaps(pen.requested.id) if gap.reason == GONE_AT_SOURCE
+    }
+    missing = [ref for ref in sorted(former - listed) if not was_delivered(parties, ref)]
+    if not missing:
+        return
+    for ref, there in parties.source.server.read_many(missing).items():
+        if there is None:
+            yield Gap(
+                ref=ref,
+                reason=GONE_AT_SOURCE,
+                sentence="it was part of the record and is gone at the first provider → ask the"
+                " first provider, or accept the gap",
+                at="source",
+            )
+
+
+def _wider(consent: Consented) -> Iterator[Gap]:
+    """Name older Consents that permit more than a newer one: both are in force."""
+    for older, newer in consent.standing.wider_pairs():
+        yield Gap(
+            ref=older,
+            reason="older-and-wider",
+            sentence=f"permits more than {newer}, which was given later, and stays in force until"
+            " it is made inactive → ask the patient which is meant",
+            at=NOTICE,
+            referrer=newer,
+        )
+
+
+def _save(pen: Pen, manifest: Manifest, gaps: Sequence[Gap]) -> int:
     """Keep the manifest, under a new number when anything in it is new, changed or gone."""
     store, transfer = pen.parties.store, pen.requested.id
     rows = [LineRow.of(line, pen.key) for line in manifest.lines]
@@ -110,7 +151,7 @@ def _save(pen: Pen, manifest: Manifest) -> int:
     number = store.read_transfer(transfer).manifest
     if number and [_decided(row) for row in before] == [_decided(row) for row in rows]:
         return number
-    store.save_manifest(transfer, number + 1, rows)
+    store.save_manifest(transfer, number + 1, rows, gaps)
     return number + 1
 
 
@@ -135,11 +176,7 @@ def _rules(pen: Pen, consent: Consented) -> Rules:
         test_data_only=parties.destination.sandbox or parties.source.sandbox,
         by_person=by_person,
         holds={},
-        delivered_before=frozenset(
-            row.ref
-            for row in parties.store.manifest(requested.id)
-            if row.outcome in {Outcome.IDENTICAL, Outcome.NORMALISED}
-        ),
+        delivered_before=lambda ref: was_delivered(parties, ref),
     )
 
 

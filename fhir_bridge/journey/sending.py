@@ -8,7 +8,7 @@ is signed whatever happens to the requests in between; the second doctor is told
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from fhir_bridge.compare import Verdict
@@ -28,11 +28,11 @@ from fhir_bridge.journey.delivering import (
     read_back,
 )
 from fhir_bridge.journey.parties import Progress, Step
+from fhir_bridge.journey.remembering import deleted, made_before, remember, with_rulings
 from fhir_bridge.journey.signing import MINOR, OK, OutcomeCode, Pen
 from fhir_bridge.ledger import Event
 from fhir_bridge.manifest import Gap, Line, Manifest, Outcome, reconcile
-from fhir_bridge.records import RecordRef, Sha256
-from fhir_bridge.store import NewPairing
+from fhir_bridge.records import RecordRef
 from fhir_bridge.transfer import State
 
 _OUTCOMES = {
@@ -70,20 +70,22 @@ def send(pen: Pen, announced: Announced) -> Delivered:
         DestinationUnreachable: Try again later; what was stored is found then.
     """
     parties, released = pen.parties, announced.released
-    known = theirs(parties, released.found, released.decisions)
+    own = theirs(parties, released.found, released.decisions)
     copies = copy(
         parties,
         released.found,
         released.decisions,
         released.attached,
         announced.matched,
-        known,
+        own,
     )
     authored = author(pen, announced, copies)
     bodies = {**copies.bodies, **authored.bodies}
-    looked = look(parties, bodies, _last_verified(pen, list(bodies)))
+    known = made_before(pen, list(bodies), copies)
+    looked = look(parties, bodies, known)
     sent = _deliver(pen, announced, copies, authored, looked)
-    verified = read_back(parties, bodies, looked, [*known.values(), announced.matched.ref])
+    verified = read_back(parties, bodies, looked, [*own.values(), announced.matched.ref])
+    remember(pen, copies, known, looked, verified)
     evidence = _Evidence(copies, authored, looked, sent, verified)
     return _reconciled(pen, announced, evidence)
 
@@ -157,25 +159,22 @@ def _reconciled(pen: Pen, announced: Announced, evidence: _Evidence) -> Delivere
     sent, verified = evidence.sent, evidence.verified
     lines = list(_outcomes(released.manifest, copies, looked, verified))
     manifest = released.manifest.with_outcomes(lines)
-    rulings = parties.store.rulings(pen.requested.id)
-    accepted = {ref for ref, ruling in rulings.items() if ruling.word == "accepted"}
-    gaps = [
-        replace(gap, accepted=gap.ref in accepted)
-        for gap in (
+    gaps = with_rulings(
+        pen,
+        (
             *released.gaps,
             *_delivery_gaps(lines, sent, looked, copies),
-            *_authored_gaps(authored, verified),
+            *_authored_gaps(authored, looked, verified),
             *_dangling_gaps(verified),
-        )
-    ]
-    _remember(pen, copies, looked, verified)
+        ),
+    )
     delivered = Delivered(
         announced=announced,
         copies=copies,
         authored=authored,
         sent=sent,
         manifest=manifest,
-        gaps=tuple(gaps),
+        gaps=gaps,
     )
     arrived = Manifest(tuple(line for line in manifest.released if _arrived(line, looked)))
     missing = sum(1 for gap in delivered.gaps if gap.at == "destination" and not gap.accepted)
@@ -207,25 +206,6 @@ def _arrived(line: Line, looked: Looked) -> bool:
     return line.destination not in looked.changed_there
 
 
-def _remember(pen: Pen, copies: Copies, looked: Looked, verified: Verified) -> None:
-    """Keep how each copy was verified, so that a later change there is seen."""
-    identity = pen.parties.source.identity
-    sources = {there: ref for ref, there in copies.of.items()}
-    pen.parties.store.remember_pairings(
-        pen.parties.destination.identity,
-        [
-            NewPairing(
-                ref=ref,
-                source=f"{identity}/{sources.get(ref, ref)}",
-                digest=verified.digests[ref][0],
-                etag=verified.digests[ref][1],
-            )
-            for ref in verified.comparisons
-            if ref not in looked.changed_there and ref not in looked.same
-        ],
-    )
-
-
 def _outcomes(
     manifest: Manifest, copies: Copies, looked: Looked, verified: Verified
 ) -> Iterator[Line]:
@@ -253,6 +233,9 @@ def _delivery_gaps(
         if line.outcome not in {Outcome.CHANGED, Outcome.ABSENT}:
             continue
         there = copies.of[line.ref]
+        if there in looked.deleted_there:
+            yield replace(deleted(line.ref, there), referrer=line.ref)
+            continue
         if there in looked.changed_there:
             reason = "changed-at-destination"
             sentence = (
@@ -272,10 +255,11 @@ def _delivery_gaps(
         )
 
 
-def _authored_gaps(authored: Authored, verified: Verified) -> Iterator[Gap]:
+def _authored_gaps(authored: Authored, looked: Looked, verified: Verified) -> Iterator[Gap]:
     for ref in authored.bodies:
-        comparison = verified.comparisons.get(ref)
-        if comparison is None:
+        if ref in looked.deleted_there:
+            yield deleted(ref, ref)
+        elif ref not in verified.comparisons:
             yield Gap(
                 ref=ref,
                 reason="absent",
@@ -292,15 +276,6 @@ def _dangling_gaps(verified: Verified) -> Iterator[Gap]:
             sentence=f"{path} refers to nothing at the destination",
             at="destination",
         )
-
-
-def _last_verified(pen: Pen, refs: Sequence[RecordRef]) -> Callable[[RecordRef, Sha256], bool]:
-    pairings = pen.parties.store.pairings(pen.parties.destination.identity, refs)
-
-    def last_verified(ref: RecordRef, digest: Sha256) -> bool:
-        return ref in pairings and pairings[ref].matches(digest)
-
-    return last_verified
 
 
 def _sign_result(

@@ -17,7 +17,7 @@ from fhir_bridge.store.manifests import LineRow
 from fhir_bridge.store.opening import Store
 from fhir_bridge.store.outbox import MessageRow, TargetCounts, TargetRow
 from fhir_bridge.store.pairings import NewPairing, Pairing
-from fhir_bridge.store.rulings import Ruling, may_decide
+from fhir_bridge.store.rulings import Ruling, gap_key, is_accepted, may_be_accepted, ruling_on
 from fhir_bridge.store.runs import Turn
 from fhir_bridge.store.servers import ServerRow
 from fhir_bridge.store.transfers import TransferRow
@@ -43,5 +43,8 @@ __all__ = [
     "Turn",
     "Verified",
     "Wanted",
-    "may_decide",
+    "gap_key",
+    "is_accepted",
+    "may_be_accepted",
+    "ruling_on",
 ]

@@ -122,6 +122,20 @@ class Manifests(Part):
             found = connection.execute(rows).all()
         return tuple(sorted(map(_line, found), key=lambda line: line.ref))
 
+    def ever_released(self, transfer: str) -> tuple[tuple[RecordRef, bool], ...]:
+        """Return each line that any manifest of a transfer released, and whether it is bytes."""
+        table = schema.line
+        rows = (
+            select(table.c.ref, table.c.attachment)
+            .where(table.c.transfer == transfer, table.c.decision == Decision.RELEASED.value)
+            .distinct()
+            .order_by(table.c.ref)
+        )
+        with self._database.reading() as connection:
+            return tuple(
+                (RecordRef(row.ref), bool(row.attachment)) for row in connection.execute(rows)
+            )
+
     def gaps(self, transfer: str, number: int | None = None) -> tuple[Gap, ...]:
         """
         Return a manifest's gaps, in the order they were found.

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 
 from sqlalchemy import bindparam, delete, insert, select
 
+from fhir_bridge.ledger import timestamp
 from fhir_bridge.records import RecordRef, Sha256
 from fhir_bridge.store import schema
 from fhir_bridge.store.database import Part
@@ -34,6 +35,8 @@ class NewPairing:
     digest: Sha256
     """Digest of what was read back at the destination."""
     etag: str | None
+    since: str | None = None
+    """When it was first verified there; None for now."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +46,8 @@ class Pairing:
     ref: RecordRef
     source: str
     etag: str | None
+    since: str
+    """When it was first verified there, as in the log; empty when that was not kept."""
     salt: bytes = field(repr=False)
     mac: str = field(repr=False)
     seal: Seal = field(repr=False)
@@ -63,7 +68,7 @@ class Pairings(Part):
             destination: Identity of the destination.
             pairings: Each replaces what was kept of the same copy.
         """
-        rows = []
+        rows, now = [], timestamp(self._clock.now())
         for pairing in pairings:
             salt = os.urandom(_SALT_BYTES)
             rows.append(
@@ -74,6 +79,7 @@ class Pairings(Part):
                     "salt": salt,
                     "mac": _mac(self._seal, salt, pairing.digest),
                     "etag": pairing.etag,
+                    "since": now if pairing.since is None else pairing.since,
                 }
             )
         if not rows:
@@ -95,7 +101,7 @@ class Pairings(Part):
             refs: References there.
         """
         table = schema.pairing
-        columns = (table.c.ref, table.c.source, table.c.etag, table.c.salt, table.c.mac)
+        columns = tuple(column for column in table.c if column.name != "destination")
         wanted = select(*columns).where(table.c.destination == destination)
         found: dict[RecordRef, Pairing] = {}
         with self._database.reading() as connection:

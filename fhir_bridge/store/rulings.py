@@ -1,14 +1,20 @@
-"""What a person decided about single lines: released, withheld, a gap accepted."""
+"""
+What a person decided: a line released or withheld, a gap accepted, a copy made again.
+
+A line and a gap may have the same reference, and a decision about the one says
+nothing about the other; so what is said of a gap is filed under its reason too.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import delete, insert, select
 
 from fhir_bridge.errors import Refused, SettingsError
-from fhir_bridge.manifest import Decision
+from fhir_bridge.manifest import DELETED_THERE, GONE_AT_SOURCE, Decision, Gap
+from fhir_bridge.records import RecordRef
 from fhir_bridge.store import schema
 from fhir_bridge.store.database import Part
 from fhir_bridge.store.manifests import LineRow
@@ -24,9 +30,9 @@ class Ruling:
     """
 
     ref: str
-    """Reference of the line, or of the gap."""
+    """Reference of the line, or `gap_key` of the gap."""
     word: str
-    """``released``, ``withheld`` or ``accepted``."""
+    """``released`` or ``withheld`` of a line; ``accepted``, ``again`` or ``done`` of a gap."""
     mac: str | None = None
     """Sealed digest of what the person decided about; changed since, the ruling is void."""
 
@@ -59,19 +65,49 @@ class Rulings(Part):
         return {ruling.ref: ruling for ruling in found}
 
 
-def may_decide(ref: str, line: LineRow | None, *, release: bool) -> None:
+def gap_key(gap: Gap) -> str:
+    """Name a gap so that a decision about it is none about another with the same reference."""
+    return f"{gap.reason} {gap.ref}"
+
+
+def may_be_accepted(gap: Gap) -> bool:
+    """Tell whether a person may accept a gap: one of delivery, or of what is gone for good."""
+    return gap.at == "destination" or gap.reason == GONE_AT_SOURCE
+
+
+def is_accepted(gap: Gap, rulings: Mapping[str, Ruling]) -> bool:
+    """Tell whether a person accepted a gap."""
+    ruling = rulings.get(gap_key(gap))
+    return ruling is not None and ruling.word == "accepted"
+
+
+def ruling_on(
+    ref: str, lines: Mapping[RecordRef, LineRow], gaps: Iterable[Gap], *, release: bool
+) -> Ruling:
     """
-    Check that a person may decide about a line.
+    Return what a person's decision about a reference is, when the person may decide so.
 
     Args:
         ref: What the person named.
-        line: That line of the manifest; None when there is none.
+        lines: Of the last manifest.
+        gaps: Of the last manifest: a copy that was deleted at the destination
+            is made again only when a person says so.
         release: Whether it shall go.
 
     Raises:
         SettingsError: No such line, or it is not held.
         Refused: A Consent denies it; no person may release it.
     """
+    line = lines.get(RecordRef(ref))
+    mac = None if line is None else line.mac
+    for gap in gaps:
+        if release and gap.ref == ref and gap.reason == DELETED_THERE:
+            return Ruling(ref=gap_key(gap), word="again", mac=mac)
+    _may_decide(ref, line, release=release)
+    return Ruling(ref=ref, word="released" if release else "withheld", mac=mac)
+
+
+def _may_decide(ref: str, line: LineRow | None, *, release: bool) -> None:
     if line is None:
         raise SettingsError(f"{ref} is not a line of this transfer: see fhir-bridge show")
     if line.consent is not None and line.decision is Decision.WITHHELD:

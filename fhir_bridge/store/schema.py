@@ -195,6 +195,7 @@ pairing = Table(
     Column("salt", LargeBinary, nullable=False),
     Column("mac", Text, nullable=False),
     Column("etag", Text),
+    Column("since", Text, nullable=False, server_default=""),
     sqlite_strict=True,
 )
 

@@ -82,6 +82,7 @@ def test_a_transfer_ends_with_code_0_and_the_documented_object(desk: Desk) -> No
         "records",
         "gaps",
         "images",
+        "notes",
         "authored",
         "audit",
     }

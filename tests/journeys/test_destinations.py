@@ -244,17 +244,6 @@ def test_a_server_that_makes_its_own_ids_is_told_and_nothing_is_left_there(tmp_p
         assert world.arrived() == set()
 
 
-def test_a_copy_deleted_at_the_destination_is_sent_again_under_the_same_id(tmp_path: Path) -> None:
-    with World(tmp_path, "amelia") as world:
-        world.transfer()
-        world.second.remove(copy_of(LAB))
-
-        report = world.transfer()
-
-        assert report.state is State.CLOSED
-        assert dict(world.holdings()) == undisturbed()
-
-
 @pytest.mark.parametrize(
     ("fault", "kind"),
     [

@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from pathlib import Path
 from types import TracebackType
@@ -73,13 +73,18 @@ class Time:
     seconds: float = 0.0
     waits: list[float] = field(default_factory=list[float])
 
+    days: int = 0
+    """How many days later it is."""
     really: bool = False
     """Waits as long as the world does, for tests in which several wait for each other."""
 
     def clock(self) -> Clock:
         if self.really:
-            return Clock(now=lambda: NOW)
-        return Clock(now=lambda: NOW, monotonic=lambda: self.seconds, sleep=self._sleep)
+            return Clock(now=self.now)
+        return Clock(now=self.now, monotonic=lambda: self.seconds, sleep=self._sleep)
+
+    def now(self) -> datetime:
+        return NOW + timedelta(days=self.days)
 
     def _sleep(self, seconds: float) -> None:
         self.waits.append(seconds)
