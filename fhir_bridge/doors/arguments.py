@@ -94,6 +94,7 @@ def _trying_out(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
         default="source",
         help="the first provider's records, or what the second already has",
     )
+    _command(commands, "doctor", "look at settings, store, keys, servers; say what to mend")
     check = _command(commands, "check", "say what a FHIR server is and what it can be used for")
     check.add_argument("server", metavar="SERVER", help="alias or base URL")
 

@@ -315,6 +315,12 @@ def _jwks(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _doctor(arguments: argparse.Namespace) -> int:
+    from fhir_bridge.doors.doctor import run
+
+    return run(arguments, _show)
+
+
 def _webhooks(arguments: argparse.Namespace) -> int:
     from fhir_bridge.doors.webhooks import run
 
@@ -341,6 +347,7 @@ _ACTS: dict[str, Callable[[argparse.Namespace], int]] = {
     "audit disclosures": _disclosures,
     "smart new-key": _new_key,
     "smart jwks": _jwks,
+    "doctor": _doctor,
     "webhooks list": _webhooks,
     "webhooks replay": _webhooks,
     "webhooks test": _webhooks,
