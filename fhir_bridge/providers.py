@@ -16,7 +16,7 @@ from fhir_bridge.settings import ServerSettings, Settings, read_server
 from fhir_bridge.store import ServerRow
 from fhir_bridge.tokens import open_credential
 from fhir_bridge.transfer import Party
-from fhir_bridge.wire import Side, Wire, normalised_base
+from fhir_bridge.wire import Limits, Side, Wire, normalised_base
 
 
 class Registered(Protocol):
@@ -56,35 +56,38 @@ class Providers:
         self._servers = servers
         self._clock = clock
         self._open = ExitStack()
-        self._known: dict[tuple[str, Side], tuple[ServerSettings, Provider]] = {}
+        self._known: dict[tuple[str, Side, Limits], tuple[ServerSettings, Provider]] = {}
 
     def close(self) -> None:
         """Close every connection."""
         self._open.close()
 
-    def provider(self, name: str, side: Side) -> Provider:
+    def provider(self, name: str, side: Side, limits: Limits | None = None) -> Provider:
         """
         Return the provider that an alias or a base URL names.
 
         Args:
             name: Alias of the settings, or a base URL.
             side: Which end of a transfer it is; errors are named after it.
+            limits: How long and how much; None for those of a transfer.
 
         Raises:
             SettingsError: No such alias, not a URL, or its secret is missing.
         """
+        limits = limits or Limits()
         said = self._servers.server(name)
-        opened_for, provider = self._known.get((name, side), (None, None))
+        opened_for, provider = self._known.get((name, side, limits), (None, None))
         if provider is None or opened_for != said:  # registered anew: another address or secret
-            provider = self._opened(said, side)
-            self._known[name, side] = said, provider
+            provider = self._opened(said, side, limits)
+            self._known[name, side, limits] = said, provider
         return provider
 
-    def _opened(self, server: ServerSettings, side: Side) -> Provider:
+    def _opened(self, server: ServerSettings, side: Side, limits: Limits) -> Provider:
         wire = Wire(
             server.base,
             side=side,
             credential=open_credential(server, side=side, clock=self._clock),
+            limits=limits,
             clock=self._clock,
             insecure=server.insecure,
             ca_file=server.trusted(),

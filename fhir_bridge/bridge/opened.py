@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from copy import copy
 from types import TracebackType
 from typing import Self
@@ -11,10 +12,13 @@ import msgspec
 
 from fhir_bridge.accounts import Accounts
 from fhir_bridge.clock import Clock
+from fhir_bridge.errors import BridgeError, StoreUnavailable, Tampered
+from fhir_bridge.fhir_server import FhirServer
 from fhir_bridge.journey import ConsentRules, Office, Parties, Progress
 from fhir_bridge.kinds import KindBook
 from fhir_bridge.providers import Providers, Servers
 from fhir_bridge.references import ClosurePolicy
+from fhir_bridge.repository import LIMITS, Repository
 from fhir_bridge.sensitivity import SensitivityBook
 from fhir_bridge.settings import Settings
 from fhir_bridge.store import Store, TransferRow
@@ -90,6 +94,32 @@ class Opened:
     def accounts(self) -> Accounts:
         """Return what left about a patient, from the log."""
         return Accounts(self._settings, self._store, self._servers, self._providers)
+
+    @property
+    def repository(self) -> Repository:
+        """Return the audit repository that gets a copy of each AuditEvent, if there is one."""
+        name = self._settings.audit_repository
+
+        def server() -> FhirServer:
+            return self._providers.provider(name, Side.DESTINATION, LIMITS).server
+
+        return Repository(name, self._store, self._clock, server)
+
+    @contextmanager
+    def copying(self) -> Iterator[None]:
+        """
+        Send the audit repository its copies when what is done inside has ended.
+
+        A refusal is an act too. Where the store failed, nothing can be read.
+        """
+        try:
+            yield
+        except (StoreUnavailable, Tampered):
+            raise
+        except BridgeError:
+            self.repository.send()
+            raise
+        self.repository.send()
 
     def __enter__(self) -> Self:
         """Return the bridge itself."""

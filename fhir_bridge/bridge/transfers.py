@@ -91,6 +91,10 @@ class Transfers(Reports):
             SettingsError: There is no such transfer, or it was a preview.
             BridgeError: Grouped by who must act; nothing is lost.
         """
+        with self.copying():
+            return self._carry(transfer)
+
+    def _carry(self, transfer: str) -> Report:
         row = self._carrying(transfer)
         if State(row.state) in ENDED:
             return self.show(transfer)

@@ -15,7 +15,8 @@ import json
 import os
 import sys
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -112,13 +113,17 @@ def _show(text: str) -> None:
     print(text)  # noqa: T201 - this is the door
 
 
-def _open(arguments: argparse.Namespace) -> Bridge:
+@contextmanager
+def _open(arguments: argparse.Namespace) -> Iterator[Bridge]:
+    """Open a bridge for one command; when it has ended, the audit repository gets its copies."""
     from fhir_bridge.bridge import Bridge
     from fhir_bridge.doors.progress import listener
     from fhir_bridge.settings import environment, load
 
     settings = load(arguments.settings, store=arguments.store, environ=environment())
-    return Bridge.open(settings, actor=_actor(), tell=listener(sys.stderr))
+    told = listener(sys.stderr)
+    with Bridge.open(settings, actor=_actor(), tell=told) as bridge, bridge.copying():
+        yield bridge
 
 
 def _actor() -> str:

@@ -53,7 +53,7 @@ LOG_ORIGIN = "fhir-bridge.localhost"
 
 _KEYS = {
     *("store", "database", "database_env", "log", "consent", "sensitivity", "servers"),
-    *("api", "smart", "witness", "webhooks"),
+    *("api", "audit", "smart", "witness", "webhooks"),
 }
 _SERVER_KEYS = {
     "base",
@@ -132,6 +132,8 @@ class Settings:
     part2_programs: frozenset[str] = frozenset()
     """Organisation identifiers (``system|value``) of 42 CFR Part 2 programs."""
     witnessing: WitnessSettings = field(default_factory=WitnessSettings)
+    audit_repository: str = ""
+    """Alias of the server that is sent a copy of each AuditEvent; empty for none."""
     smart_publish: tuple[Path, ...] = ()
     """Private keys whose public half is published before a server's credential uses them."""
     webhooks: tuple[WebhookSettings, ...] = ()
@@ -213,10 +215,20 @@ def load(path: Path | None, *, store: Path | None, environ: Mapping[str, str]) -
         sensitivity_answers={k: bool(v) for k, v in table(tree, "sensitivity").items()},
         part2_programs=frozenset(map(str, consent.get("part2_programs", []))),
         witnessing=read_witnessing(tree),
+        audit_repository=_audit_repository(tree),
         smart_publish=paths("smart.publish", smart.get("publish", [])),
         webhooks=webhooks(tree.get("webhooks", [])),
         api=table(tree, "api"),
     )
+
+
+def _audit_repository(tree: Mapping[str, Any]) -> str:
+    audit = table(tree, "audit")
+    refuse_unknown(audit, {"repository"}, "audit.")
+    name = str(audit.get("repository", ""))
+    if name and name not in table(tree, "servers"):
+        raise SettingsError(f"audit.repository = {name!r} is not one of servers: add it there")
+    return name
 
 
 def organisation(text: str) -> Organisation:

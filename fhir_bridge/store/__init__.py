@@ -17,6 +17,7 @@ from fhir_bridge.store.manifests import LineRow
 from fhir_bridge.store.opening import Store
 from fhir_bridge.store.outbox import MessageRow, TargetCounts, TargetRow
 from fhir_bridge.store.pairings import NewPairing, Pairing
+from fhir_bridge.store.repositories import RepositoryRow
 from fhir_bridge.store.rulings import Ruling, gap_key, is_accepted, may_be_accepted, ruling_on
 from fhir_bridge.store.runs import Turn
 from fhir_bridge.store.servers import ServerRow
@@ -34,6 +35,7 @@ __all__ = [
     "MessageRow",
     "NewPairing",
     "Pairing",
+    "RepositoryRow",
     "Ruling",
     "ServerRow",
     "Store",

@@ -34,6 +34,7 @@ from fhir_bridge.store.manifests import Manifests
 from fhir_bridge.store.outbox import Outbox
 from fhir_bridge.store.pairings import Pairings
 from fhir_bridge.store.peers import Peers
+from fhir_bridge.store.repositories import Repositories
 from fhir_bridge.store.rulings import Rulings
 from fhir_bridge.store.runs import Runs
 from fhir_bridge.store.seal import KEY_BYTES, Seal
@@ -55,6 +56,7 @@ class Store(
     Rulings,
     Pairings,
     Trees,
+    Repositories,
     Peers,
     ApiKeys,
     Servers,

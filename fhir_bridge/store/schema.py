@@ -265,3 +265,22 @@ Index(
     webhook_message.c.transfer,
     webhook_message.c.number,
 )
+
+audit_repository = Table(
+    "audit_repository",
+    metadata,
+    Column("repository", Text, primary_key=True),
+    Column("log", Text, primary_key=True),
+    Column("next", Count, nullable=False),
+    Column("tried", Text),
+    sqlite_strict=True,
+)
+
+audit_repository_refused = Table(
+    "audit_repository_refused",
+    metadata,
+    Column("repository", Text, primary_key=True),
+    Column("log", Text, primary_key=True),
+    Column("idx", Count, primary_key=True, autoincrement=False),
+    sqlite_strict=True,
+)

@@ -43,6 +43,8 @@ _STORE_WRITES = (
     "remember_pairings",
     "remember_rulings",
     "reopen_transfer",
+    "repository_away",
+    "repository_took",
     "request_transfer",
     "save_manifest",
     "set_state",
@@ -75,6 +77,8 @@ class Time:
 
     days: int = 0
     """How many days later it is."""
+    later: timedelta = timedelta(0)
+    """How much later than NOW it is."""
     really: bool = False
     """Waits as long as the world does, for tests in which several wait for each other."""
 
@@ -84,7 +88,7 @@ class Time:
         return Clock(now=self.now, monotonic=lambda: self.seconds, sleep=self._sleep)
 
     def now(self) -> datetime:
-        return NOW + timedelta(days=self.days)
+        return NOW + timedelta(days=self.days) + self.later
 
     def _sleep(self, seconds: float) -> None:
         self.waits.append(seconds)
