@@ -19,6 +19,7 @@ from fhir_bridge.bundles import check_reasons
 from fhir_bridge.errors import Cancelled, SettingsError
 from fhir_bridge.journey import Parties, carry, preview, settle
 from fhir_bridge.journey.ordering import Settled, check_parties
+from fhir_bridge.journey.signing import trace_of
 from fhir_bridge.ledger import Event, event_id
 from fhir_bridge.store import LineRow, TransferRow
 from fhir_bridge.transfer import ENDED, Order, Requested, State, TransferId
@@ -106,7 +107,8 @@ class Transfers(Reports):
         if row.cancelled is not None and not self._announced(row):
             self._stop(row)
         parties = self._parties(order)
-        settled = settle(order, parties, new=order.new)
+        trace = parties.trace or trace_of(row.id, row.attempt)
+        settled = settle(order, parties.traced(trace), new=order.new)
         if not row.settled:
             row = self._store.settle_transfer(row.id, settled.key)
             if State(row.state) in ENDED:

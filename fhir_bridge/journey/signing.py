@@ -54,7 +54,7 @@ class Pen:
             patient: The patient at the source, as just read.
         """
         store = parties.store
-        trace = parties.trace or trace_of(requested)
+        trace = parties.trace or trace_of(requested.id, requested.attempt)
         return cls(
             parties=parties.traced(trace),
             requested=requested,
@@ -161,14 +161,14 @@ class Pen:
         return ConsentSeen(id=ref, version=version, commitment=commitment)
 
 
-def trace_of(requested: Requested) -> str:
+def trace_of(transfer: str, attempt: int) -> str:
     """
     Return what joins our log with the servers' logs, for one attempt of a transfer.
 
     Returns:
         32 hexadecimal digits, the same when the attempt is taken up again.
     """
-    return uuid.uuid5(uuid.UUID(requested.id), f"trace/{requested.attempt}").hex
+    return uuid.uuid5(uuid.UUID(transfer), f"trace/{attempt}").hex
 
 
 def _step(type_: Event, phase: str) -> str:

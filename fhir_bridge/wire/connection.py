@@ -14,7 +14,6 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from http.cookiejar import DefaultCookiePolicy
 from threading import Lock
-from types import MappingProxyType
 from typing import Any, TypedDict, Unpack
 from urllib.parse import quote, urlencode, urlsplit
 
@@ -29,6 +28,7 @@ from fhir_bridge.wire.credential import Credential, NoCredential
 from fhir_bridge.wire.failures import TRANSPORT, AnswerLost, Faults
 from fhir_bridge.wire.patience import PATIENT, Patience, Retry, http_date, retry_after_seconds
 from fhir_bridge.wire.sockets import Adapter
+from fhir_bridge.wire.tracing import trace_headers
 
 FHIR_JSON = "application/fhir+json"
 FORM = "application/x-www-form-urlencoded"
@@ -67,8 +67,8 @@ class Parts(TypedDict, total=False):
 class Wire:
     """Speaks HTTP to one server, and to no other."""
 
-    trace: Mapping[str, str] = MappingProxyType({})
-    """Headers that join the server's log with ours; set on a view (`traced`)."""
+    trace: str = ""
+    """What joins the server's log with ours; set on a view (`traced`)."""
 
     def __init__(  # noqa: PLR0913 - what may differ between servers
         self,
@@ -168,7 +168,7 @@ class Wire:
         """
         body, retry = parts.get("body"), parts.get("retry", PATIENT)
         url = self._url(target, parts.get("params"))
-        wanted = {**_ALWAYS, **self.trace, "Accept": accept, **(parts.get("headers") or {})}
+        wanted = {**_ALWAYS, "Accept": accept, **(parts.get("headers") or {})}
         if body is not None:
             wanted["Content-Type"] = parts.get("content_type", FHIR_JSON)
         packed = self._packed(body, wanted)
@@ -177,7 +177,7 @@ class Wire:
         def once() -> Answer:
             nonlocal shown
             shown = self._credential.headers()
-            headers = {**wanted, **shown}
+            headers = {**wanted, **trace_headers(self.trace), **shown}
             limits = parts.get("read_seconds"), parts.get("bytes_max")
             return self._once(method, url, packed, headers, *limits)
 
@@ -191,10 +191,11 @@ class Wire:
         Return the same connections, for requests that bear an id of their own.
 
         Args:
-            request_id: Sent as ``X-Request-Id``; joins the server's log with ours.
+            request_id: 32 hexadecimal digits, sent as ``X-Request-Id`` and as the
+                trace's id in ``traceparent``; joins the server's log with ours.
         """
         view = copy.copy(self)
-        view.trace = {"X-Request-Id": request_id}
+        view.trace = request_id
         return view
 
     def follow(self, link: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import re
 import socket
 from datetime import UTC, datetime
 from pathlib import Path
@@ -156,6 +157,30 @@ def test_a_query_is_encoded_so_that_a_value_cannot_add_parameters(time: Ticking)
         wire_to(server, time).request("GET", "Observation", params={"code": "a|b&x=1 ä"})
 
         assert server.asked[0].target == "/fhir/Observation?code=a%7Cb%26x%3D1%20%C3%A4"
+
+
+def test_requests_of_one_trace_are_spans_of_it_and_other_requests_bear_none(time: Ticking) -> None:
+    trace = "4bf92f3577b34da6a3ce929d0e0e4736"
+    with HostileServer([OK]) as server:
+        wire = wire_to(server, time)
+        wire.request("GET", "Patient/1")
+        for _ in range(2):
+            wire.traced(trace).request("GET", "Patient/1")
+
+    parents = [one.headers.get("traceparent") for one in server.asked]
+    assert parents[0] is None
+    assert parents[1] != parents[2]
+    for parent in parents[1:]:
+        assert re.fullmatch(rf"00-{trace}-(?!0{{16}})[0-9a-f]{{16}}-01", str(parent))
+
+
+@pytest.mark.parametrize("id_", ["0" * 32, "A" * 32, "4bf9", "caller's own"])
+def test_an_id_that_is_no_trace_is_sent_as_the_requests_id_only(id_: str, time: Ticking) -> None:
+    with HostileServer([OK]) as server:
+        wire_to(server, time).traced(id_).request("GET", "Patient/1")
+
+    assert server.asked[0].headers["x-request-id"] == id_
+    assert "traceparent" not in server.asked[0].headers
 
 
 # How much

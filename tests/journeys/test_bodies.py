@@ -225,6 +225,22 @@ def test_both_servers_are_sent_the_request_id_that_the_log_and_the_bodies_bear(
     assert writes
     assert searches
     assert {one.headers.get("x-request-id") for one in [*writes, *searches]} == {trace}
+    parents = [one.headers["traceparent"].split("-") for one in [*writes, *searches]]
+    assert {(version, id_, flags) for version, id_, _, flags in parents} == {("00", trace, "01")}
+    assert len({span for _, _, span, _ in parents}) == len(parents)
+
+
+def test_each_request_of_a_transfer_that_a_worker_carries_bears_its_trace(tmp_path: Path) -> None:
+    with World(tmp_path, "amelia") as world:
+        with world.bridge() as bridge:
+            row = bridge.request(world.order())
+            bridge.carry(row.id)
+        (trace,) = {entry.trace for entry in entries(world)}
+        asked = [*world.first.requests, *world.second.requests]
+
+    # What a server can do is asked once for all transfers.
+    asked = [one for one in asked if one.path != "metadata"]
+    assert {one.headers.get("traceparent", "-none").split("-")[1] for one in asked} == {trace}
 
 
 def test_no_body_holds_a_value_a_name_or_an_identifier_of_the_record(tmp_path: Path) -> None:
