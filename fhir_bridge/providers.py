@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from fhir_bridge.clock import Clock
-from fhir_bridge.fhir_server import FhirServer
+from fhir_bridge.fhir_server import FhirServer, Kept
 from fhir_bridge.journey import Provider
 from fhir_bridge.journey.ordering import is_public_sandbox
 from fhir_bridge.settings import ServerSettings, Settings, read_server
@@ -51,10 +51,18 @@ class Servers:
 class Providers:
     """The servers that were named so far; each is opened once and its connections are kept."""
 
-    def __init__(self, servers: Servers, clock: Clock) -> None:
-        """Open nothing yet."""
+    def __init__(self, servers: Servers, clock: Clock, statements: Kept | None = None) -> None:
+        """
+        Open nothing yet.
+
+        Args:
+            servers: What is known of each.
+            clock: Tells the time and waits.
+            statements: Where what a server said of itself is kept for a while.
+        """
         self._servers = servers
         self._clock = clock
+        self._statements = statements
         self._open = ExitStack()
         self._known: dict[tuple[str, Side, Limits], tuple[ServerSettings, Provider]] = {}
 
@@ -94,7 +102,7 @@ class Providers:
         )
         self._open.callback(wire.close)
         return Provider(
-            server=FhirServer(wire),
+            server=FhirServer(wire, statements=self._statements),
             name=_log_name(server),
             identity=identity(server),
             organisations=tuple(

@@ -17,11 +17,14 @@ is found at the destination and in the log, not assumed.
 from __future__ import annotations
 
 import hashlib
+import unicodedata
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import NewType
 
 from fhir_bridge import lossless
+from fhir_bridge.errors import SettingsError
 from fhir_bridge.manifest import Gap, Manifest
 from fhir_bridge.records import Kind, RecordRef
 
@@ -49,6 +52,21 @@ class State(StrEnum):
 
 ENDED = frozenset({State.CLOSED, State.HELD, State.INCOMPLETE, State.REFUSED, State.CANCELLED})
 """Asked for again from one of these, a transfer begins a new attempt."""
+
+
+def check_words(said: Mapping[str, str]) -> None:
+    """
+    Refuse words of a person that cannot be signed, sent or shown as they are.
+
+    Args:
+        said: By what it is, e.g. ``--question``. Line breaks and tabs may stand.
+
+    Raises:
+        SettingsError: Names the one with a control character, and not its value.
+    """
+    for what, text in said.items():
+        if any(unicodedata.category(char) in {"Cc", "Cs"} and char not in "\n\t" for char in text):
+            raise SettingsError(f"{what} holds a control character: write it without")
 
 
 class Basis(StrEnum):
@@ -92,6 +110,23 @@ class Order:
     """A Consent brought by the operator, as JSON text; empty when none."""
     new: bool = False
     """A new transfer although the same referral was made before."""
+
+    def check(self) -> None:
+        """
+        Refuse words that cannot be signed, sent or shown as they are.
+
+        Raises:
+            SettingsError: Names the option, and not its value.
+        """
+        check_words(
+            {
+                "--question": self.question,
+                "--reason-for-basis": self.basis_reason,
+                "--override": self.override,
+                "--patient": self.patient,
+                "--at-destination": self.at_destination,
+            }
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

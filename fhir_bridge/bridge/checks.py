@@ -43,10 +43,10 @@ class Checks(Opened):
         return self._witnessing
 
     def check(self, name: str) -> Checked:
-        """Ask a server what it is."""
+        """Ask a server what it is; what it said a short while ago does not count."""
         provider = self._providers.provider(name, Side.DESTINATION)
         start = time.monotonic()
-        capabilities = provider.server.capabilities()
+        capabilities = provider.server.capabilities(anew=True)
         return Checked(
             base=provider.server.base,
             loopback=provider.loopback,

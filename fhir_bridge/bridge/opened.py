@@ -46,7 +46,7 @@ class Opened:
         self._tell = tell
         self._clock = clock
         self._servers = Servers(settings, store)
-        self._providers = Providers(self._servers, clock)
+        self._providers = Providers(self._servers, clock, store.statements)
         self._witnessing = Witnessing(settings.witnessing, store, clock)
         self._trace: str | None = None
 

@@ -9,6 +9,7 @@ from fhir_bridge.bridge.opened import Opened
 from fhir_bridge.errors import SettingsError
 from fhir_bridge.ledger import Event
 from fhir_bridge.store import Ruling, TransferRow, gap_key, may_be_accepted, ruling_on
+from fhir_bridge.transfer import check_words
 
 
 class Persons(Opened):
@@ -24,6 +25,7 @@ class Persons(Opened):
             SettingsError: No such line, or it is not held.
             Refused: A Consent denies it; no person may release it.
         """
+        check_words({"--by": by, "--reason": reason})
         transfer = self._carrying(transfer).id
         lines = {row.ref: row for row in self._store.manifest(transfer)}
         gaps = self._store.gaps(transfer)
@@ -39,6 +41,7 @@ class Persons(Opened):
         Raises:
             SettingsError: There is no such transfer, or it has no such gap.
         """
+        check_words({"--by": by, "--reason": reason})
         transfer = self._carrying(transfer).id
         known = [one for one in self._store.gaps(transfer) if may_be_accepted(one)]
         meant = [one for one in known if one.ref == gap]
@@ -63,6 +66,7 @@ class Persons(Opened):
         Raises:
             SettingsError: There is no such transfer, or it has ended.
         """
+        check_words({"--by": by, "--reason": reason})
         row, type_ = self._carrying(transfer), Event.TRANSFER_CANCELLED
         said = Said(by=by, reason=reason)
         id_ = self.office.id_of(row, type_, said)

@@ -47,6 +47,7 @@ class Transfers(Reports):
             StoreUnavailable: It was not written down.
         """
         check_reasons(order.reasons)
+        order.check()
         if order.preview:
             raise SettingsError("a preview sends nothing, so no worker carries it")
         parties = self._parties(order)
@@ -75,6 +76,7 @@ class Transfers(Reports):
             BridgeError: Grouped by who must act; nothing is lost.
         """
         check_reasons(order.reasons)
+        order.check()
         order = replace(order, preview=preview)
         parties = self._parties(order)
         settled = settle(order, parties, new=new or preview)

@@ -27,6 +27,8 @@ class Terms:
     kinds: Sequence[Kind] = tuple(Kind)
     """What may be sent."""
     exceptions: Sequence[str] = ()
+    purposes: Sequence[str] = ()
+    """Codes of v3-ActReason; none for the referral's own."""
     """Sensitivities that may not: codes of HL7 v3-ActCode, e.g. ``HIV``."""
     start: str = ""
     """First day, as a FHIR date; empty for from now on."""
@@ -78,7 +80,7 @@ def travelling_consent(
             "display": f"The consent itself{of_version}, held by {referral.custodian.name}",
         },
         "policyRule": {"text": LIMITED},
-        "provision": _permit(referral, _period_of(original)),
+        "provision": _permit(referral, _period_of(original), [referral.purpose]),
     }
     return checked(content)
 
@@ -105,7 +107,7 @@ def consent_draft(referral: Referral, terms: Terms) -> Json:
         level of exceptions, role IRCP.
     """
     period = {name: day for name, day in (("start", terms.start), ("end", terms.end)) if day}
-    permit = _permit(referral, period)
+    permit = _permit(referral, period, terms.purposes or [referral.purpose])
     exceptions = [_denied_label(code) for code in terms.exceptions]
     for kind in Kind:
         if kind not in terms.kinds:
@@ -137,7 +139,7 @@ def _category() -> Json:
     return concept(LOINC, "59284-0", "Consent Document")
 
 
-def _permit(referral: Referral, period: Json) -> Json:
+def _permit(referral: Referral, period: Json, purposes: Sequence[str]) -> Json:
     return {
         "type": "permit",
         **({"period": period} if period else {}),
@@ -147,7 +149,7 @@ def _permit(referral: Referral, period: Json) -> Json:
                 "reference": referral.recipient.reference(),
             }
         ],
-        "purpose": [{"system": ACT_REASON, "code": referral.purpose}],
+        "purpose": [{"system": ACT_REASON, "code": code} for code in purposes],
     }
 
 

@@ -10,6 +10,7 @@ a decision from one send to the next.
 from fhir_bridge.consent.answers import Answer, ConsentState, Decision
 from fhir_bridge.consent.asking import Ask, Party, RecordFacts
 from fhir_bridge.consent.standing import Standing
+from fhir_bridge.consent.terms import purpose_codes
 from fhir_bridge.consent.travelling import travelling_copy_needed
 from fhir_bridge.consent.weighing import weigh
 
@@ -21,6 +22,7 @@ __all__ = [
     "Party",
     "RecordFacts",
     "Standing",
+    "purpose_codes",
     "travelling_copy_needed",
     "weigh",
 ]

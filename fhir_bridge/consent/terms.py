@@ -100,6 +100,11 @@ def purposes() -> Tree:
     return Tree(known["systems"], known["is_a"])
 
 
+def purpose_codes() -> frozenset[str]:
+    """Return the codes of v3-ActReason that say what a disclosure is for."""
+    return frozenset(mapping("purposes.json")["is_a"])
+
+
 @cache
 def participations() -> Tree:
     """Return v3-ParticipationType."""

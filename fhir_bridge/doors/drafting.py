@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import argparse
 import re
+from collections.abc import Collection, Sequence
 
 from fhir_bridge import lossless
 from fhir_bridge.bundles import Involved, Referral, Terms, consent_draft
 from fhir_bridge.clock import Clock
+from fhir_bridge.consent import purpose_codes
 from fhir_bridge.doors.arguments import kinds
 from fhir_bridge.errors import BadRecord, SettingsError
 from fhir_bridge.ledger import timestamp
 from fhir_bridge.records import RecordRef
+from fhir_bridge.sensitivity import sensitivity_codes
 from fhir_bridge.settings import organisation
 from fhir_bridge.transfer import Party
 
@@ -26,7 +29,8 @@ def draft(arguments: argparse.Namespace) -> str:
         arguments: Of ``consent draft``.
 
     Raises:
-        SettingsError: A kind, a date or an organisation is not written as it must be.
+        SettingsError: A kind, a code, a date or an organisation is not written as it
+            must be.
     """
     if not _DATE.match(arguments.until):
         raise SettingsError("--until is a date, YYYY-MM-DD")
@@ -40,11 +44,12 @@ def draft(arguments: argparse.Namespace) -> str:
         recipient=_involved(arguments.recipient),
         requester=custodian,
         written=timestamp(Clock().now()),
-        purpose=(arguments.purpose or ["TREAT"])[0],
+        purpose="TREAT",
     )
     terms = Terms(
         kinds=kinds(arguments.kinds),
-        exceptions=tuple(arguments.exceptions),
+        exceptions=_known("--except", arguments.exceptions, sensitivity_codes()),
+        purposes=_known("--purpose", arguments.purpose, purpose_codes()),
         end=arguments.until,
         policy=arguments.policy,
     )
@@ -53,6 +58,16 @@ def draft(arguments: argparse.Namespace) -> str:
     except BadRecord as error:
         # Nothing here comes from a provider: what FHIR does not allow was typed.
         raise SettingsError(str(error)) from error
+
+
+def _known(option: str, codes: Sequence[str], known: Collection[str]) -> tuple[str, ...]:
+    """Refuse a code that no decision would understand: the patient would sign for nothing."""
+    for code in codes:
+        if code not in known:
+            raise SettingsError(
+                f"{option}: {code!r} is not known; use one of {', '.join(sorted(known))}"
+            )
+    return tuple(codes)
 
 
 def _involved(text: str) -> Involved:

@@ -12,13 +12,14 @@ from fhir_bridge.fhir_server.chunks import Stored, Write
 from fhir_bridge.fhir_server.outcome import Absent
 from fhir_bridge.fhir_server.quirks import Quirks
 from fhir_bridge.fhir_server.search import SearchAnswer
-from fhir_bridge.fhir_server.server import FhirServer
+from fhir_bridge.fhir_server.server import FhirServer, Kept
 
 __all__ = [
     "Absent",
     "AttachmentBytes",
     "Capabilities",
     "FhirServer",
+    "Kept",
     "Quirks",
     "SearchAnswer",
     "Stored",

@@ -17,6 +17,10 @@ from fhir_bridge.errors import BridgeError, ForeignLink, NotFhir
 from fhir_bridge.fhir_server.quirks import Quirks, quirks_of
 from fhir_bridge.wire import Answer, Wire
 
+_READ_OF_A_TYPE = (
+    *("type", "interaction", "updateCreate", "conditionalCreate", "conditionalUpdate"),
+    *("searchParam", "searchRevInclude", "operation"),
+)
 _R4 = "4.0"
 _NAMES = {"1": "DSTU2", "3": "STU3", "4": "R4B", "5": "R5", "6": "R6"}
 
@@ -60,9 +64,12 @@ class Capabilities:
         return self.quirks.product
 
 
-def ask(wire: Wire) -> Capabilities:
+def ask(wire: Wire) -> Mapping[str, Any]:
     """
-    Read the CapabilityStatement.
+    Ask for the CapabilityStatement.
+
+    Returns:
+        What `read` takes: its shape is not trusted.
 
     Raises:
         NotFhir: The address is no FHIR R4 server that speaks JSON; says what it is.
@@ -81,7 +88,25 @@ def ask(wire: Wire) -> Capabilities:
             f"{wire.faults.who} speaks {said}, and the bridge needs R4 (4.0): ask its operator for"
             " the address of its R4 endpoint"
         )
-    return read(statement)
+    return statement
+
+
+def reduced(statement: Mapping[str, Any]) -> dict[str, Any]:
+    """Return of a CapabilityStatement what `read` reads, and nothing else."""
+    rest = next(iter(_rows(statement.get("rest"))), {})
+    kept = {name: rest[name] for name in ("interaction", "operation") if name in rest}
+    return {
+        **{name: statement[name] for name in ("software", "fhirVersion") if name in statement},
+        "rest": [
+            {
+                **kept,
+                "resource": [
+                    {name: row[name] for name in _READ_OF_A_TYPE if name in row}
+                    for row in _rows(rest.get("resource"))
+                ],
+            }
+        ],
+    }
 
 
 def read(statement: Mapping[str, Any]) -> Capabilities:

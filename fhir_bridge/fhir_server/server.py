@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Protocol
 
+from fhir_bridge.errors import BridgeError, MalformedJson, OversizedAnswer
 from fhir_bridge.fhir_server import attachment, capabilities, search
 from fhir_bridge.fhir_server import read as reading
 from fhir_bridge.fhir_server.attachment import AttachmentBytes
@@ -13,24 +16,35 @@ from fhir_bridge.fhir_server.delivery import Delivery
 from fhir_bridge.fhir_server.paging import Query
 from fhir_bridge.fhir_server.read import Reader
 from fhir_bridge.fhir_server.search import SearchAnswer
-from fhir_bridge.records import RecordRef, Resource
+from fhir_bridge.records import Json, RecordRef, Resource
 from fhir_bridge.wire import Wire
+
+
+class Kept(Protocol):
+    """Where it is kept for a while what servers said of themselves."""
+
+    def kept(self, base: str) -> Json | None:
+        """Return what a server said a short while ago; None when it must be asked."""
+
+    def keep(self, base: str, statement: Json) -> None:
+        """Keep what a server said just now."""
 
 
 class FhirServer:
     """Reads from and writes to one server; every answer is data from outside."""
 
-    def __init__(self, wire: Wire, *, known: Capabilities | None = None) -> None:
+    def __init__(self, wire: Wire, *, statements: Kept | None = None) -> None:
         """
         Make ready; nothing is asked.
 
         Args:
             wire: To the server.
-            known: Its capabilities, when they were read a short while ago.
+            statements: Where what it said a short while ago may be kept.
         """
         self._wire = wire
+        self._statements = statements
         self._reader: Reader | None = None
-        self._capabilities = known
+        self._capabilities: Capabilities | None = None
         self._room: Room | None = None
         self._origin: FhirServer | None = None
 
@@ -41,7 +55,7 @@ class FhirServer:
         Args:
             request_id: Sent as ``X-Request-Id``; joins the server's log with ours.
         """
-        view = FhirServer(self._wire.traced(request_id), known=self._capabilities)
+        view = FhirServer(self._wire.traced(request_id))
         view._origin = self
         return view
 
@@ -60,20 +74,31 @@ class FhirServer:
         """Return what was asked for and, as the server says, was deleted there."""
         return frozenset(self._reader.gone) if self._reader else frozenset()
 
-    def capabilities(self) -> Capabilities:
+    def capabilities(self, *, anew: bool = False) -> Capabilities:
         """
         Return what the server may be asked; it is asked once.
+
+        Args:
+            anew: Ask, whatever it said before.
 
         Raises:
             NotFhir: It is no FHIR R4 server that speaks JSON.
             SourceUnreachable: or DestinationUnreachable.
         """
-        if self._capabilities is None:
+        if self._capabilities is None or anew:
             origin = self._origin
-            asked = capabilities.ask(self._wire) if origin is None else origin.capabilities()
-            self._capabilities = asked
+            self._capabilities = self._said(anew=anew) if origin is None else origin.capabilities()
             self._wire.gzip_requests = self._capabilities.quirks.gzip_requests
         return self._capabilities
+
+    def _said(self, *, anew: bool) -> Capabilities:
+        kept = self._statements
+        said = None if anew or kept is None else kept.kept(self.base)
+        if said is None:
+            said = capabilities.reduced(capabilities.ask(self._wire))
+            if kept is not None:
+                kept.keep(self.base, said)
+        return capabilities.read(said)
 
     def clock_skew_seconds(self) -> float | None:
         """Return how far the server's clock is ahead of ours; None when it tells no time."""
@@ -91,7 +116,8 @@ class FhirServer:
             SourceUnreachable: or DestinationUnreachable.
             MalformedJson: The answer cannot be carried.
         """
-        return reading.read(self._wire, ref)
+        with self._named():
+            return reading.read(self._wire, ref)
 
     def read_many(self, refs: Iterable[RecordRef]) -> dict[RecordRef, Resource | None]:
         """
@@ -104,7 +130,8 @@ class FhirServer:
         Raises:
             SourceUnreachable: or DestinationUnreachable.
         """
-        return self._read().read_many(refs)
+        with self._named():
+            return self._read().read_many(refs)
 
     def search(self, type_: str, params: Mapping[str, str], *, post: bool = False) -> SearchAnswer:
         """
@@ -120,7 +147,8 @@ class FhirServer:
             MalformedJson: An answer cannot be carried.
         """
         query = Query(target=type_, type=type_, params=params, post=post)
-        return search.search(self._wire, self.capabilities().quirks, query)
+        with self._named():
+            return search.search(self._wire, self.capabilities().quirks, query)
 
     def everything(self, patient_id: str, types: Sequence[str]) -> SearchAnswer:
         """
@@ -138,7 +166,8 @@ class FhirServer:
             type=None,
             params={"_type": ",".join(types)} if types else {},
         )
-        return search.search(self._wire, self.capabilities().quirks, query)
+        with self._named():
+            return search.search(self._wire, self.capabilities().quirks, query)
 
     def counts(self, queries: Sequence[tuple[str, Mapping[str, str]]]) -> list[int | None]:
         """Return how many resources match each search; None where the server does not say."""
@@ -146,7 +175,8 @@ class FhirServer:
         def ask(query: tuple[str, Mapping[str, str]]) -> int | None:
             return search.count(self._wire, query[0], query[1])
 
-        return reading.in_parallel(self.capabilities().quirks.parallel, ask, queries)
+        with self._named():
+            return reading.in_parallel(self.capabilities().quirks.parallel, ask, queries)
 
     def attachment(self, url: str, content_type: str | None, *, bytes_max: int) -> AttachmentBytes:
         """
@@ -158,7 +188,8 @@ class FhirServer:
             OversizedAnswer: More than `bytes_max`.
             SourceUnreachable: Try again later.
         """
-        return attachment.fetch(self._wire, url, content_type, bytes_max=bytes_max)
+        with self._named():
+            return attachment.fetch(self._wire, url, content_type, bytes_max=bytes_max)
 
     def store(
         self,
@@ -188,11 +219,26 @@ class FhirServer:
         if self._room is None:
             self._room = Room(can.entry_limit, can.byte_limit)
         delivery = Delivery(self._wire, can, self._read(), before_send, after_send, room=self._room)
-        return delivery.run(writes)
+        with self._named():
+            return delivery.run(writes)
 
     def close(self) -> None:
         """Close the connections."""
         self._wire.close()
+
+    @contextmanager
+    def _named(self) -> Iterator[None]:
+        """Say of a fault in an answer whose answer it was: two servers take part."""
+        try:
+            yield
+        except MalformedJson as error:
+            raise MalformedJson(self._whose(error), fault=error.fault) from error
+        except OversizedAnswer as error:
+            raise type(error)(self._whose(error)) from error
+
+    def _whose(self, error: BridgeError) -> str:
+        who = self._wire.faults.who
+        return str(error) if who in str(error) else f"{who}: {error}"
 
     def _read(self) -> Reader:
         if self._reader is None:

@@ -6,7 +6,7 @@ record: computed labels stand in the manifest, not in the copy.
 """
 
 from fhir_bridge.sensitivity.book import SensitivityBook
-from fhir_bridge.sensitivity.carried import is_test_data
+from fhir_bridge.sensitivity.carried import is_test_data, sensitivity_codes
 from fhir_bridge.sensitivity.labels import CONFIDENTIALITY, PART_2, Labels, highest
 from fhir_bridge.sensitivity.rising import OwnLabels
 
@@ -18,4 +18,5 @@ __all__ = [
     "SensitivityBook",
     "highest",
     "is_test_data",
+    "sensitivity_codes",
 ]

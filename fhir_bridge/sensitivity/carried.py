@@ -144,3 +144,8 @@ def is_test_data(content: Any) -> bool:
     if not isinstance(security, list):
         return False
     return any(_shipped_codes().is_test_data(coding) for coding in security)
+
+
+def sensitivity_codes() -> frozenset[str]:
+    """Return the codes of v3-ActCode that say what a record is sensitive for."""
+    return frozenset(mapping("sensitivity/labels.json")["sensitivities"])

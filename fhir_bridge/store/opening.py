@@ -40,6 +40,7 @@ from fhir_bridge.store.runs import Runs
 from fhir_bridge.store.seal import KEY_BYTES, Seal
 from fhir_bridge.store.servers import Servers
 from fhir_bridge.store.sqlite import SqliteDatabase
+from fhir_bridge.store.statements import Statements
 from fhir_bridge.store.trees import Trees
 from fhir_bridge.store.triggers import Triggers
 
@@ -127,6 +128,11 @@ class Store(
         )
         store.resume()
         return store
+
+    @property
+    def statements(self) -> Statements:
+        """Return what servers said of themselves within the hour."""
+        return Statements(self._opened.folder, self._opened.clock)
 
     def close(self) -> None:
         """Close the store; it can be opened again."""

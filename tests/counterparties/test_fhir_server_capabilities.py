@@ -141,12 +141,3 @@ def test_the_clock_of_the_server_is_compared_with_ours() -> None:
         asked.capabilities()
 
         assert asked.clock_skew_seconds() == 600
-
-
-def test_known_capabilities_are_not_asked_again() -> None:
-    with Sandbox(name="second") as sandbox:
-        can = opened(sandbox.base).capabilities()
-        wire = Wire(sandbox.base, side=Side.SOURCE)
-
-        assert FhirServer(wire, known=can).capabilities() is can
-        assert len(sandbox.requests) == 1

@@ -176,6 +176,33 @@ def test_a_wrong_word_of_an_order_ends_with_code_2_before_anything_is_sent(
     assert len(desk.warned.strip().splitlines()) == 1
 
 
+@pytest.mark.parametrize("option", ["--question", "--override", "--reason-for-basis"])
+@pytest.mark.parametrize("char", ["\x00", "\x1b", "\x7f", "\x85", "\r", "\udc80"])
+def test_words_with_a_control_character_end_with_code_2_before_anything_is_asked(
+    desk: Desk, option: str, char: str
+) -> None:
+    before = len(desk.first.requests), len(desk.second.requests)
+
+    assert desk.transfer(option, f"Is it {char}needed?") == 2
+
+    assert option in desk.warned
+    assert "needed" not in desk.warned
+    assert (len(desk.first.requests), len(desk.second.requests)) == before
+
+
+def test_a_question_may_have_lines_and_letters_of_any_language(desk: Desk) -> None:
+    assert desk.transfer("--question", "Ist sie nötig?\n\t必要ですか") == 0
+
+
+@pytest.mark.parametrize("option", ["--by", "--reason"])
+def test_nobody_signs_with_a_control_character(desk: Desk, option: str) -> None:
+    words = {"--by": "R. Officer", "--reason": "looked at it", option: "R.\x1b[2J"}
+    options = [word for pair in words.items() for word in pair]
+
+    assert desk.run("release", "some-transfer", "Observation/1", *options) == 2
+    assert option in desk.warned
+
+
 def test_a_consent_file_that_is_not_json_is_the_operators_to_mend(
     desk: Desk, tmp_path: Path
 ) -> None:
@@ -290,11 +317,37 @@ def test_a_consent_is_drafted_for_signature(capsys: pytest.CaptureFixture[str]) 
 
     assert main([*words, "--policy", "https://a.example/policy"]) == 0
 
-    assert json.loads(capsys.readouterr().out)["status"] == "draft"
+    drafted = json.loads(capsys.readouterr().out)
+    assert drafted["status"] == "draft"
+    assert [one["code"] for one in drafted["provision"]["purpose"]] == ["TREAT"]
+
+
+def test_a_drafted_consent_names_every_purpose_and_exception_that_was_given(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    words = ["consent", "draft", "--patient", "Patient/a", "--custodian", "urn:oid:1.2|a"]
+    words += ["--recipient", "urn:oid:1.2|b", "--until", "2099-12-31"]
+    words += ["--purpose", "TREAT", "--purpose", "COC", "--except", "HIV", "--except", "PSY"]
+
+    assert main([*words, "--policy", "https://a.example/policy"]) == 0
+
+    provision = json.loads(capsys.readouterr().out)["provision"]
+    assert [one["code"] for one in provision["purpose"]] == ["TREAT", "COC"]
+    denied = [one["securityLabel"][0]["code"] for one in provision["provision"]]
+    assert denied == ["HIV", "PSY"]
 
 
 @pytest.mark.parametrize(
-    ("option", "value"), [("--until", "2099-13-45"), ("--until", "soon"), ("--kinds", "")]
+    ("option", "value"),
+    [
+        ("--until", "2099-13-45"),
+        ("--until", "soon"),
+        ("--kinds", ""),
+        ("--purpose", "treat"),
+        ("--purpose", "SHOPPING"),
+        ("--except", "hiv"),
+        ("--except", "EVERYTHING"),
+    ],
 )
 def test_a_consent_that_cannot_be_drafted_ends_with_code_2(
     capsys: pytest.CaptureFixture[str], option: str, value: str

@@ -22,7 +22,7 @@ from fhir_bridge.manifest import Decision
 from fhir_bridge.records import RecordRef
 from fhir_bridge.sandbox import Call, Failure, Profile, Status, lies
 from fhir_bridge.transfer import State
-from tests.journeys.world import FIRST, World
+from tests.journeys.world import FIRST, SECOND, World
 
 NAMES = ("Brandt", "Amelia Rosa", "80756015090002647590", "1971-04-09")
 
@@ -63,6 +63,25 @@ def test_an_answer_that_is_not_what_it_should_be_ends_in_one_sentence(
         world.faults.at(lambda call: call.server == FIRST, lie, times=None)
 
         refused(world, kind)
+
+
+@pytest.mark.parametrize("lie", [lies.not_json(), lies.deep_nesting(100)], ids=["half", "deep"])
+@pytest.mark.parametrize(
+    ("server", "path", "whose"),
+    [
+        (FIRST, "Patient/amelia", "the first provider's server"),
+        (FIRST, "Consent", "the first provider's server"),
+        (FIRST, "Patient/amelia/$everything", "the first provider's server"),
+        (SECOND, "Patient/_search", "the second provider's server"),
+    ],
+)
+def test_a_fault_in_an_answer_names_the_server_whose_answer_it_is(
+    tmp_path: Path, lie: Failure, server: str, path: str, whose: str
+) -> None:
+    with World(tmp_path, "amelia") as world:
+        world.faults.at(lambda call: (call.server, call.path) == (server, path), lie, times=None)
+
+        assert whose in str(refused(world))
 
 
 def test_another_version_of_fhir_is_named(tmp_path: Path) -> None:
