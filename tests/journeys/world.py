@@ -11,7 +11,7 @@ planned; after it the bridge is dead until it is opened again.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -103,14 +103,17 @@ class Mortal:
         self._mishap = mishap
         self._dead = False
         self.writes = 0
+        self.before: Callable[[str], None] = lambda _: None
+        """Called before each write with its name."""
 
     def __getattr__(self, name: str) -> Any:
         found = getattr(self._store, name)
-        return self._counted(found) if name in _STORE_WRITES else found
+        return self._counted(name, found) if name in _STORE_WRITES else found
 
-    def _counted(self, write: Any) -> Any:
+    def _counted(self, name: str, write: Any) -> Any:
         def counted(*args: Any, **names: Any) -> Any:
             self.writes += 1
+            self.before(name)
             due = self._mishap is not None and self._mishap.call == self.writes
             if self._dead or (due and self._mishap and self._mishap.when is When.BEFORE):
                 self._dead = True
@@ -163,6 +166,8 @@ class World:
         self.before = self.holdings()
         self.told: list[str] = []
         self.store_writes = 0
+        self.database = ""
+        self.before_write: Callable[[str], None] = lambda _: None
         self._open = ExitStack()
 
     def __enter__(self) -> Self:
@@ -220,8 +225,9 @@ class World:
         """Open a bridge; with a mishap it dies at that call."""
         settings = self.settings
         clock = self.time.clock()
-        store: Any = Store.open(settings.store, clock=clock, log_origin=settings.log_origin)
+        store: Any = self.opened(clock)
         self.mortal = Mortal(store, mishap if mishap and mishap.where == "store" else None)
+        self.mortal.before = self.before_write
         if mishap and mishap.where == "http":
             self._plan(mishap)
         opened: Any = self.mortal
@@ -251,8 +257,17 @@ class World:
         with self.bridge() as bridge:
             return bridge.resume(transfer)
 
+    def opened(self, clock: Clock | None = None) -> Store:
+        """Open the store beside any bridge, as another process would."""
+        return Store.open(
+            self.settings.store,
+            clock=clock or Clock(),
+            log_origin="test.example",
+            database=self.database,
+        )
+
     def rows(self) -> list[TransferRow]:
-        with Store.open(self.settings.store, clock=Clock(), log_origin="test.example") as store:
+        with self.opened() as store:
             return list(store.transfers())
 
     def transfers(self) -> list[str]:
@@ -260,7 +275,7 @@ class World:
 
     def entries(self) -> list[Entry]:
         """Return the log, oldest first."""
-        with Store.open(self.settings.store, clock=Clock(), log_origin="test.example") as store:
+        with self.opened() as store:
             return list(store.entries())
 
     def log(self) -> list[str]:
@@ -273,7 +288,7 @@ class World:
 
     def bodies(self) -> list[tuple[Entry, bytes]]:
         """Return what the log's entries commit to, opened."""
-        with Store.open(self.settings.store, clock=Clock(), log_origin="test.example") as store:
+        with self.opened() as store:
             found = [(entry, store.body(entry.idx)) for entry in store.entries()]
         return [(entry, body) for entry, body in found if body is not None]
 
