@@ -18,6 +18,7 @@ Every error the bridge can raise, grouped by who must act.
     - DestinationUnreachable
     - Throttled
     - StoreUnavailable
+    - Busy
   + Rejected             the second provider must act
     - DestinationRefused
   + Incomplete           the records department must act
@@ -150,6 +151,10 @@ class StoreUnavailable(Unreachable):
     """The bridge's own store cannot be written, so nothing may leave."""
 
     issue = "no-store"
+
+
+class Busy(StoreUnavailable):
+    """Another process does what only one may do at a time; it will end."""
 
 
 class Rejected(BridgeError):

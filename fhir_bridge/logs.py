@@ -45,6 +45,12 @@ class Log(StrEnum):
     """Everything that may be logged."""
 
     COMMAND_ENDED = "command.ended"
+    WORKER_STARTED = "worker.started"
+    WORKER_STOPPED = "worker.stopped"
+    WORKER_DIED = "worker.died"
+    TURN_ENDED = "turn.ended"
+    TURN_FAULT = "turn.fault"
+    ROUND_FAILED = "round.failed"
 
 
 class AllowList:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from copy import copy
+from dataclasses import replace
 from types import TracebackType
 from typing import Self
 
@@ -14,7 +15,7 @@ from fhir_bridge.accounts import Accounts
 from fhir_bridge.clock import Clock
 from fhir_bridge.errors import BridgeError, StoreUnavailable, Tampered
 from fhir_bridge.fhir_server import FhirServer
-from fhir_bridge.journey import ConsentRules, Office, Parties, Progress
+from fhir_bridge.journey import ConsentRules, Office, Parties, Progress, Provider
 from fhir_bridge.kinds import KindBook
 from fhir_bridge.providers import Providers, Servers
 from fhir_bridge.references import ClosurePolicy
@@ -49,6 +50,7 @@ class Opened:
         self._providers = Providers(self._servers, clock, store.statements)
         self._witnessing = Witnessing(settings.witnessing, store, clock)
         self._trace: str | None = None
+        self._lease_seconds = 900.0
 
     @classmethod
     def open(
@@ -84,6 +86,11 @@ class Opened:
     def settings(self) -> Settings:
         """Return what the operator has settled."""
         return self._settings
+
+    @property
+    def clock(self) -> Clock:
+        """Return what the bridge knows of time."""
+        return self._clock
 
     @property
     def office(self) -> Office:
@@ -156,10 +163,15 @@ class Opened:
     def _order(self, transfer: str) -> Order:
         return msgspec.json.decode(self._store.request(transfer), type=Order)
 
+    def _provider(self, name: str, side: Side) -> Provider:
+        """Return a provider for one transfer: another's use of it is not counted."""
+        known = self._providers.provider(name, side)
+        return replace(known, server=known.server.fresh())
+
     def _parties(self, order: Order) -> Parties:
         return Parties(
-            source=self._providers.provider(order.source, Side.SOURCE),
-            destination=self._providers.provider(order.destination, Side.DESTINATION),
+            source=self._provider(order.source, Side.SOURCE),
+            destination=self._provider(order.destination, Side.DESTINATION),
             store=self._store,
             clock=self._clock,
             sensitivity=SensitivityBook.load(
@@ -174,5 +186,6 @@ class Opened:
             actor=self._actor,
             tell=self._tell,
             before_leaving=self._witnessing.before_leaving,
+            lease_seconds=self._lease_seconds,
             trace=self._trace,
         )

@@ -43,6 +43,7 @@ def parser() -> argparse.ArgumentParser:
     _consenting(commands)
     _auditing(commands)
     _signing_in(commands)
+    _command(commands, "work", "carry what was asked for, until SIGTERM: a worker")
     _telling(commands)
     return top
 
@@ -123,6 +124,7 @@ def _transferring(commands: argparse._SubParsersAction[argparse.ArgumentParser])
     add("--consent", type=Path, metavar="FILE", help="a signed Consent as JSON")
     add("--override", default="", metavar="NAME", help="who confirms a given patient; signed")
     add("--new", action="store_true", help="ask again although the same was asked before")
+    add("--queue", action="store_true", help="write it down for the workers; prints its id")
     add("--preview", action="store_true", help="show what would go; send nothing")
     add("--json", action="store_true", help="the result as one JSON object")
 

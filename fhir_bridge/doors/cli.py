@@ -166,6 +166,9 @@ def _check(arguments: argparse.Namespace) -> int:
 
 def _transfer(arguments: argparse.Namespace) -> int:
     with _open(arguments) as bridge:
+        if arguments.queue:
+            _show(bridge.request(_order(arguments), new=arguments.new).id)
+            return 0
         report = bridge.transfer(_order(arguments), preview=arguments.preview, new=arguments.new)
         return _result(report, as_json=arguments.json, store=arguments.store)
 
@@ -332,6 +335,13 @@ def _webhooks(arguments: argparse.Namespace) -> int:
     return run(arguments, _show)
 
 
+def _work(arguments: argparse.Namespace) -> int:
+    from fhir_bridge.doors.working import work
+
+    with _open(arguments) as bridge:
+        return work(bridge, say=_show)
+
+
 _ACTS: dict[str, Callable[[argparse.Namespace], int]] = {
     "demo": _demo,
     "stories": _stories,
@@ -357,4 +367,5 @@ _ACTS: dict[str, Callable[[argparse.Namespace], int]] = {
     "webhooks replay": _webhooks,
     "webhooks test": _webhooks,
     "webhooks new-secret": _webhooks,
+    "work": _work,
 }

@@ -48,6 +48,10 @@ class FhirServer:
         self._room: Room | None = None
         self._origin: FhirServer | None = None
 
+    def fresh(self) -> FhirServer:
+        """Return the same server for one more transfer: what it may take is counted anew."""
+        return FhirServer(self._wire.fresh(), statements=self._statements)
+
     def traced(self, request_id: str) -> FhirServer:
         """
         Return the same server, for requests that bear an id of their own.

@@ -83,7 +83,9 @@ def carry(requested: Requested, parties: Parties, patient: Resource) -> Ended | 
     pen = Pen.of(parties, requested, patient)
     parties = pen.parties
     patient_name = f"{parties.source.identity}/{requested.patient}"
-    with parties.store.lease(parties.destination.identity, patient_name):
+    with parties.store.lease(
+        parties.destination.identity, patient_name, wait_seconds=parties.lease_seconds
+    ):
         if _has_ended(pen):
             return None
         pen.sign(Event.TRANSFER_REQUESTED, recording.requested(requested))

@@ -80,6 +80,8 @@ class Parties:
     """Called after each step, for someone who watches."""
     before_leaving: Callable[[], None] = lambda: None
     """Called when an intent is signed and before the bytes leave; raises where they may not."""
+    lease_seconds: float = 900.0
+    """How long to wait for another who writes this patient's records there."""
     trace: str | None = None
     """The trace of who asked, 32 hexadecimal digits: ties the log to theirs."""
 

@@ -30,6 +30,8 @@ from fhir_bridge.settings.witnessing import (
     WitnessSettings,
     read_witnessing,
 )
+from fhir_bridge.settings.working import EngineSettings
+from fhir_bridge.settings.working import engine as read_engine
 
 __all__ = [
     "LOG_ORIGIN",
@@ -53,7 +55,7 @@ LOG_ORIGIN = "fhir-bridge.localhost"
 
 _KEYS = {
     *("store", "database", "database_env", "log", "consent", "sensitivity", "servers"),
-    *("api", "audit", "smart", "witness", "webhooks"),
+    *("api", "audit", "smart", "witness", "webhooks", "engine"),
 }
 _SERVER_KEYS = {
     "base",
@@ -138,6 +140,8 @@ class Settings:
     """Private keys whose public half is published before a server's credential uses them."""
     webhooks: tuple[WebhookSettings, ...] = ()
     """Who is told when a transfer changes."""
+    engine: EngineSettings = field(default_factory=EngineSettings)
+    """How workers work."""
     api: Mapping[str, Any] = field(default_factory=dict[str, Any])
     """The table ``api`` as it was written; its door reads it."""
 
@@ -218,6 +222,7 @@ def load(path: Path | None, *, store: Path | None, environ: Mapping[str, str]) -
         audit_repository=_audit_repository(tree),
         smart_publish=paths("smart.publish", smart.get("publish", [])),
         webhooks=webhooks(tree.get("webhooks", [])),
+        engine=read_engine(tree.get("engine", {})),
         api=table(tree, "api"),
     )
 

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fhir_bridge.clock import Clock
-from fhir_bridge.errors import SettingsError, StoreUnavailable
+from fhir_bridge.errors import Busy, SettingsError, StoreUnavailable
 
 _OTHERS = 0o077
 _POLL_SECONDS = 0.1
@@ -208,7 +208,5 @@ def _wait_for(descriptor: int, clock: Clock, wait_seconds: float, busy: str) -> 
     deadline = clock.monotonic() + wait_seconds
     while not _taken(descriptor):
         if clock.monotonic() >= deadline:
-            raise StoreUnavailable(
-                f"{busy}; waited {wait_seconds:g} seconds: ask again when it has ended"
-            )
+            raise Busy(f"{busy}; waited {wait_seconds:g} seconds: ask again when it has ended")
         clock.sleep(_POLL_SECONDS)

@@ -21,7 +21,7 @@ from sqlalchemy import URL, Connection, NullPool, create_engine, event, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 
 from fhir_bridge.clock import Clock
-from fhir_bridge.errors import SettingsError, StoreUnavailable
+from fhir_bridge.errors import Busy, SettingsError, StoreUnavailable
 from fhir_bridge.store.database import Database, Lease
 
 _WRITER = 0x66686972_62726467
@@ -110,7 +110,7 @@ class PostgresqlDatabase(Database):
                 deadline = clock.monotonic() + wait_seconds
                 while not lease.take(key):
                     if clock.monotonic() >= deadline:
-                        raise StoreUnavailable(
+                        raise Busy(
                             f"{busy}; waited {wait_seconds:g} seconds: ask again when it has ended"
                         )
                     clock.sleep(_POLL_SECONDS)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Row, select, update
+from sqlalchemy import Connection, Row, or_, select, update
 
 from fhir_bridge.errors import SettingsError
 from fhir_bridge.ledger import NewEntry, timestamp
@@ -123,20 +123,28 @@ class Runs(Transfers):
         gone = {"request": None, "transfer_key": None}
         self._move(connection, row, other.state, attempt=other.attempt, joined=other.id, **gone)
 
-    def wait(self, transfer: str, seconds: float, *, reason: str, trouble: str) -> None:
+    def wait(self, row: TransferRow, seconds: float, *, reason: str, trouble: str) -> None:
         """
-        Write down what a transfer waits for, and until when.
+        Give a transfer to the workers again, when its time has come.
 
         Args:
-            transfer: Its id.
+            row: As it was when its turn began; given away since, it stays as it is.
             seconds: From now.
             reason: Code of what is waited for.
             trouble: The same in words, without a value from a record.
         """
-        until = timestamp(self._clock.now() + timedelta(seconds=seconds))
-        change = {"wait_until": until, "wait_reason": reason, "trouble": trouble}
+        now = self._clock.now()
+        change = {
+            "run": row.run + 1,
+            "wait_until": timestamp(now + timedelta(seconds=seconds)),
+            "wait_reason": reason,
+            "trouble": trouble,
+            "waits": row.waits + 1,
+            "trouble_since": row.trouble_since or timestamp(now),
+        }
+        mine = _TABLE.c.id == row.id, _TABLE.c.run == row.run, _TABLE.c.state.not_in(_AT_REST)
         with self._database.writing() as connection:
-            connection.execute(update(_TABLE).where(_TABLE.c.id == transfer), change)
+            connection.execute(update(_TABLE).where(*mine), change)
 
     def park(self, transfer: str, *, reason: str, trouble: str) -> None:
         """
@@ -153,6 +161,35 @@ class Runs(Transfers):
                 why = {"wait_reason": reason, "trouble": trouble}
                 self._move(connection, row, State.PARKED, attempt=row.attempt, **why)
 
+    def end_refused(self, transfer: str, entry: NewEntry, *, event_id: str, trouble: str) -> None:
+        """
+        Sign that a rule ended a transfer before its journey began.
+
+        Args:
+            transfer: Its id; one that has ended is left alone.
+            entry: What is signed.
+            event_id: A UUID that names the act.
+            trouble: Why, without a value from a record.
+        """
+        with self._database.writing() as connection:
+            row = one_row(connection, transfer, select(*COLUMNS))
+            if State(row.state) in ENDED:
+                return
+            appended = self._append(connection, [entry], event_id)
+            why = {"wait_reason": "refused", "trouble": trouble}
+            self._move(connection, row, State.REFUSED, attempt=row.attempt, **why)
+        self._remember(appended)
+
+    @property
+    def stopped(self) -> bool:
+        """Return whether a write failed so that this object takes no more."""
+        return self._database.stopped
+
+    @property
+    def seal_name(self) -> str:
+        """Return a name for the key that seals, which says nothing about it."""
+        return self._seal.mac("name", b"").hex()[:8]
+
     def reopen_transfer(self, transfer: str, *, for_workers: bool) -> TransferRow:
         """
         Begin a new attempt of what has ended; what was parked or waits goes on now.
@@ -166,7 +203,9 @@ class Runs(Transfers):
         """
         with self._database.writing() as connection:
             row = one_row(connection, transfer, select(*COLUMNS))
-            more: dict[str, Any] = {"run": row.run + 1} if for_workers else {}
+            more: dict[str, Any] = {"waits": 0, "trouble_since": None}
+            if for_workers:
+                more["run"] = row.run + 1
             if State(row.state) in ENDED:
                 attempt, more = row.attempt + 1, more | {"cancelled": None}
                 self._move(connection, row, State.REQUESTED, attempt=attempt, **more)
@@ -207,10 +246,15 @@ class Runs(Transfers):
             return connection.execute(rows).scalar_one_or_none() is not None
 
     def turns(self) -> list[Turn]:
-        """Return what the workers are to carry, oldest first."""
+        """Return what the workers are to carry now, oldest first."""
+        now = timestamp(self._clock.now())
         rows = (
             select(_TABLE.c.id, _TABLE.c.run, _TABLE.c.destination)
-            .where(_TABLE.c.run > 0, _TABLE.c.state.not_in(_AT_REST))
+            .where(
+                _TABLE.c.run > 0,
+                _TABLE.c.state.not_in(_AT_REST),
+                or_(_TABLE.c.wait_until.is_(None), _TABLE.c.wait_until <= now),
+            )
             .order_by(_TABLE.c.created, _TABLE.c.id)
         )
         with self._database.reading() as connection:

@@ -109,6 +109,8 @@ transfer = Table(
     Column("trouble", Text),
     Column("cancelled", Text),
     Column("run", Integer, nullable=False, server_default="0"),
+    Column("waits", Integer, nullable=False, server_default="0"),
+    Column("trouble_since", Text),
     sqlite_strict=True,
 )
 Index("transfer_that_joined", transfer.c.joined)

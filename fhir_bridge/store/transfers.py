@@ -66,6 +66,10 @@ class TransferRow:
     """When a person cancelled it; its state is ``cancelled`` when it has been stopped."""
     run: int = 0
     """How often it was given to the workers; 0 when the command line carries it."""
+    waits: int = 0
+    """How often in a row it could not go on and had to wait."""
+    trouble_since: str | None = None
+    """When it had to wait first."""
 
     @property
     def settled(self) -> bool:

@@ -104,12 +104,7 @@ class Wire:
         self.limits = limits or Limits()
         self.clock = clock or Clock()
         self.faults = Faults(side, urlsplit(self.base).netloc)
-        self.patience = Patience(
-            self.clock,
-            who=self.faults.who,
-            each_max=self.limits.wait_seconds_max,
-            all_max=self.limits.waits_seconds_max,
-        )
+        self.patience = self._new_patience()
         self.server_time: tuple[datetime, datetime] | None = None
         """The newest Date header, and our time when it came."""
         self.gzip_requests = False
@@ -197,6 +192,22 @@ class Wire:
         view = copy.copy(self)
         view.trace = request_id
         return view
+
+    def fresh(self) -> Wire:
+        """Return the same connections, with all of the limits still to be used."""
+        view = copy.copy(self)
+        view.patience = self._new_patience()
+        view._read_bytes = 0  # noqa: SLF001 - it is one of us
+        view._lock = Lock()  # noqa: SLF001 - it is one of us
+        return view
+
+    def _new_patience(self) -> Patience:
+        return Patience(
+            self.clock,
+            who=self.faults.who,
+            each_max=self.limits.wait_seconds_max,
+            all_max=self.limits.waits_seconds_max,
+        )
 
     def follow(self, link: str) -> str:
         """

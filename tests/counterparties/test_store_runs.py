@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import timedelta
 
 import pytest
 
@@ -105,16 +106,33 @@ def test_what_has_ended_moves_only_with_a_new_attempt(store: Store, state: State
     assert [turn.run for turn in store.turns()] == [2]
 
 
-def test_a_wait_is_told_and_ends_with_the_next_state(store: Store) -> None:
-    row = asked(store)
-    store.wait(row.id, 60, reason="throttled", trouble="the second asks to wait")
-    waits = store.read_transfer(row.id)
-    store.set_state(row.id, State.PERMITTED)
-    goes_on = store.read_transfer(row.id)
+def test_a_wait_is_told_and_gives_the_transfer_away_again_when_its_time_has_come(
+    place: Place,
+) -> None:
+    ticking = Ticking()
+    with place.open(ticking) as store:
+        row = asked(store)
+        store.wait(row, 60, reason="throttled", trouble="the second asks to wait")
+        store.wait(row, 90, reason="late", trouble="of a turn that is over")
+        waits = store.read_transfer(row.id)
+        at_once = store.turns()
+        ticking.moment += timedelta(seconds=61)
+        later = store.turns()
+        store.wait(waits, 60, reason="throttled", trouble="again")
+        again = store.read_transfer(row.id)
+        store.set_state(row.id, State.PERMITTED)
+        goes_on = store.read_transfer(row.id)
+        store.set_state(row.id, State.CLOSED)
+        store.wait(goes_on, 60, reason="throttled", trouble="too late")
+        ended = store.read_transfer(row.id)
 
     assert waits.wait_until is not None
     assert waits.wait_until > waits.updated
     assert (waits.wait_reason, waits.trouble) == ("throttled", "the second asks to wait")
+    assert (at_once, [turn.run for turn in later]) == ([], [2])
+    assert (waits.waits, again.waits, again.run) == (1, 2, 3)
+    assert again.trouble_since == waits.trouble_since
+    assert ended.wait_until is None
     assert (goes_on.wait_until, goes_on.wait_reason, goes_on.trouble) == (None, None, None)
 
 
@@ -129,6 +147,19 @@ def test_what_is_parked_waits_for_a_person_and_keeps_its_attempt(store: Store) -
     assert (parked.state, parked.wait_reason) == (State.PARKED, "worker-died")
     assert turns == []
     assert (again.state, again.attempt, again.run, again.trouble) == (State.REQUESTED, 1, 2, None)
+
+
+def test_a_refusal_before_the_journey_is_signed_in_the_commit_that_makes_it_known(
+    store: Store,
+) -> None:
+    row = asked(store)
+    entry = NewEntry(type=Event.TRANSFER_CLOSED, actor="cli:ada", transfer=row.id)
+    store.end_refused(row.id, entry, event_id=row.id, trouble="no such patient")
+    store.end_refused(row.id, entry, event_id=row.id, trouble="again")
+    found = store.read_transfer(row.id)
+
+    assert (found.state, found.trouble) == (State.REFUSED, "no such patient")
+    assert [entry.type for entry in store.entries(row.id)] == [Event.TRANSFER_CLOSED]
 
 
 def test_a_cancel_is_signed_in_the_commit_that_makes_it_known(store: Store) -> None:

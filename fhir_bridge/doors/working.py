@@ -1,0 +1,95 @@
+"""
+A worker: it carries what was asked for, until it is told to stop.
+
+Told to stop, it takes nothing more and waits for what it carries. What has not
+ended by then is left as a crash would leave it: another worker, or the next
+one, goes on with it.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from fhir_bridge.engine import Round
+from fhir_bridge.errors import StoreUnavailable
+from fhir_bridge.logs import configure
+
+if TYPE_CHECKING:
+    from fhir_bridge.bridge import Bridge
+
+_WEBHOOK_SECONDS = 1.0
+_REPOSITORY_SECONDS = 10.0
+_WATCH_SECONDS = 5.0
+
+
+def work(bridge: Bridge, *, say: Callable[[str], None]) -> int:
+    """
+    Carry transfers until SIGTERM or SIGINT.
+
+    Args:
+        bridge: Opened; closed by the caller, unless the process ends here.
+        say: Shows a line to the operator.
+
+    Returns:
+        The exit code.
+
+    Raises:
+        SettingsError: Something must be mended before a worker can start.
+        StoreUnavailable: The database does not answer, or can be written no more.
+    """
+    configure(sys.stderr)
+    stopping = threading.Event()
+    broken: list[str] = []
+
+    def watch() -> None:
+        if bridge.store.stopped:
+            broken.append("the store failed to write and takes no more: mend its disk")
+            stopping.set()
+
+    engine = bridge.engine(
+        [*rounds_of(bridge), Round(name="store", seconds=_WATCH_SECONDS, act=watch)]
+    )
+    engine.migrate()
+    engine.start()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stopping.set())
+    settings = bridge.settings
+    where = "PostgreSQL" if settings.database else str(settings.store)
+    say(
+        f"Working: {settings.engine.transfers} transfers at once, store {where}, log"
+        f" {bridge.store.log}. Stop with SIGTERM."
+    )
+    stopping.wait()
+    if not engine.stop(settings.engine.drain_seconds):
+        say("Stopped; what had not ended is gone on with by the next worker.")
+        _leave()
+    if broken:
+        raise StoreUnavailable(broken[0])
+    say("Stopped.")
+    return 0
+
+
+def rounds_of(bridge: Bridge) -> list[Round]:
+    """Return what a worker does beside its transfers, by the settings."""
+    rounds: list[Round] = []
+    if bridge.settings.webhooks:
+        from fhir_bridge.webhooks import Webhooks
+
+        webhooks = Webhooks(bridge.settings.webhooks, bridge.store, bridge.clock)
+        rounds.append(Round(name="webhooks", seconds=_WEBHOOK_SECONDS, act=webhooks.deliver_due))
+    if bridge.settings.audit_repository:
+        send = bridge.repository.send
+        rounds.append(Round(name="repository", seconds=_REPOSITORY_SECONDS, act=send))
+    return rounds
+
+
+def _leave() -> Any:
+    """End the process although threads still carry something: they must not send on."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)
