@@ -9,6 +9,7 @@ class and place; their text could repeat what a server sent.
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import MutableMapping
 from enum import StrEnum
@@ -26,6 +27,7 @@ MEMBERS = frozenset(
         "error",
         "exit_code",
         "held",
+        "operation",
         "place",
         "released",
         "requests",
@@ -34,6 +36,7 @@ MEMBERS = frozenset(
         "state",
         "status",
         "step",
+        "trace",
         "transfer",
         "withheld",
     }
@@ -51,6 +54,9 @@ class Log(StrEnum):
     TURN_ENDED = "turn.ended"
     TURN_FAULT = "turn.fault"
     ROUND_FAILED = "round.failed"
+    REQUEST_ANSWERED = "request.answered"
+    REQUEST_FAILED = "request.failed"
+    LIBRARY_WARNED = "library.warned"
 
 
 class AllowList:
@@ -104,6 +110,23 @@ def configure(stream: TextIO) -> AllowList:
         cache_logger_on_first_use=False,
     )
     return allow
+
+
+def mute_libraries() -> None:
+    """
+    Let no library write a line of its own; from a warning on it is named, not quoted.
+
+    The message of a library, and its arguments, may repeat what was sent.
+    """
+    logging.raiseExceptions = False  # it would print the arguments of a line it cannot format
+    logging.basicConfig(handlers=[_Muted()], level=logging.WARNING, force=True)
+
+
+class _Muted(logging.Handler):
+    def emit(self, record: logging.LogRecord) -> None:
+        """Say where a library wanted to say something."""
+        place = f"{record.name}:{record.lineno}".lower().replace(" ", "-")
+        structlog.get_logger().warning(Log.LIBRARY_WARNED, place=place)
 
 
 def _is_plain(value: object) -> bool:
