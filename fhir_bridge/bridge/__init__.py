@@ -10,10 +10,11 @@ from __future__ import annotations
 from fhir_bridge.bridge.checks import Checked, Checks
 from fhir_bridge.bridge.persons import Persons
 from fhir_bridge.bridge.reports import Report
+from fhir_bridge.bridge.watching import Looked, Watching
 from fhir_bridge.bridge.working import Working
 
-__all__ = ["Bridge", "Checked", "Report"]
+__all__ = ["Bridge", "Checked", "Looked", "Report"]
 
 
-class Bridge(Working, Persons, Checks):
+class Bridge(Working, Watching, Persons, Checks):
     """Everything opened, for as long as one command or one worker runs."""

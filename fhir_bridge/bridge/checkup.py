@@ -8,7 +8,7 @@ is asked for, and no message is sent.
 from __future__ import annotations
 
 import stat
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -20,7 +20,14 @@ from fhir_bridge.errors import BridgeError, SettingsError
 from fhir_bridge.journey.consenting import CLOCK_SKEW_SECONDS_MAX
 from fhir_bridge.providers import Providers, Servers
 from fhir_bridge.sensitivity import SensitivityBook
-from fhir_bridge.settings import Secret, ServerSettings, Settings, WebhookSettings, read_server
+from fhir_bridge.settings import (
+    Secret,
+    ServerSettings,
+    Settings,
+    WatchSettings,
+    WebhookSettings,
+    read_server,
+)
 from fhir_bridge.store import ServerRow, Store
 from fhir_bridge.tokens import ClientCertificate, open_credential
 from fhir_bridge.webhooks import check_target
@@ -106,6 +113,9 @@ class Checkup:
             yield from self._server(server, store)
         for target in self._settings.webhooks:
             yield from self._webhook(target, store)
+        known = {one.name: one for one in servers}
+        for watch in self._settings.watches:
+            yield _watched(watch, known)
 
     def _sensitivity(self) -> Iterable[Finding]:
         answers, programs = self._settings.sensitivity_answers, self._settings.part2_programs
@@ -208,6 +218,33 @@ class Checkup:
                 f"{target.host}, {counts.waiting} waiting, last taken"
                 f" {standing.delivered or 'never'}",
             )
+
+
+def _watched(watch: WatchSettings, known: Mapping[str, ServerSettings]) -> Finding:
+    """Look whether it is clear who sends and who receives what a watch finds."""
+    subject = f"watch {watch.name}"
+    ends = (
+        (watch.source, watch.custodian, "custodian"),
+        (watch.destination, watch.recipient, "recipient"),
+    )
+    for alias, named, member in ends:
+        if alias not in known:
+            return _wrong(subject, f"{alias} is no alias of servers: write [servers.{alias}]")
+        organisations = {one.identifier for one in known[alias].organisations}
+        if named and named not in organisations:
+            return _wrong(
+                subject, f"its {member} does not stand behind {alias}: correct one of both"
+            )
+        if not named and len(organisations) != 1:
+            return _wrong(
+                subject,
+                f"{len(organisations)} organisations stand behind {alias}: set its {member}",
+            )
+    return Finding(subject, Grade.WELL, f"looked at every {watch.every_seconds} seconds by work")
+
+
+def _wrong(subject: str, sentence: str) -> Finding:
+    return Finding(subject, Grade.PROBLEM, sentence, exit_code=SettingsError.exit_code)
 
 
 def _tried(subject: str, check: Callable[[], Iterable[Finding]]) -> Iterator[Finding]:

@@ -18,6 +18,7 @@ from fhir_bridge.bundles.referral import (
     authored_id,
     check_reasons,
     reason_codes,
+    reason_system,
     service_request,
 )
 from fhir_bridge.bundles.tasks import Undelivered, task
@@ -37,6 +38,7 @@ __all__ = [
     "document_reference",
     "provenance",
     "reason_codes",
+    "reason_system",
     "service_request",
     "task",
     "travelling_consent",

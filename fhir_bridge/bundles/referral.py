@@ -201,6 +201,12 @@ def reason_codes() -> dict[str, str]:
     return {one["code"]: one["display"] for one in _trigger_system()["concept"]}
 
 
+def reason_system() -> tuple[str, frozenset[str]]:
+    """Return the code system of those reasons, and its codes."""
+    system = _trigger_system()
+    return str(system["url"]), frozenset(str(one["code"]) for one in system["concept"])
+
+
 def check_reasons(codes: Iterable[str]) -> None:
     """
     Refuse an unknown reason before anything is read: the referral is written after the records.

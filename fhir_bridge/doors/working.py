@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from fhir_bridge.bridge import Bridge
 
 _WEBHOOK_SECONDS = 1.0
+_LOOK_SECONDS = 5.0
 _REPOSITORY_SECONDS = 10.0
 _WATCH_SECONDS = 5.0
 
@@ -82,6 +83,8 @@ def rounds_of(bridge: Bridge) -> list[Round]:
 
         webhooks = Webhooks(bridge.settings.webhooks, bridge.store, bridge.clock)
         rounds.append(Round(name="webhooks", seconds=_WEBHOOK_SECONDS, act=webhooks.deliver_due))
+    if bridge.settings.watches:
+        rounds.append(Round(name="watch", seconds=_LOOK_SECONDS, act=bridge.watch))
     if bridge.settings.audit_repository:
         send = bridge.repository.send
         rounds.append(Round(name="repository", seconds=_REPOSITORY_SECONDS, act=send))

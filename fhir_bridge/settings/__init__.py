@@ -24,6 +24,7 @@ from fhir_bridge.settings.addresses import is_loopback, trusted
 from fhir_bridge.settings.credentials import CredentialSettings, Secret, credential
 from fhir_bridge.settings.keeping import read_database
 from fhir_bridge.settings.tables import paths, refuse_unknown, table
+from fhir_bridge.settings.watching import WatchSettings, watches
 from fhir_bridge.settings.webhooks import WebhookSettings, webhooks
 from fhir_bridge.settings.witnessing import (
     WithoutWitness,
@@ -40,6 +41,7 @@ __all__ = [
     "Secret",
     "ServerSettings",
     "Settings",
+    "WatchSettings",
     "WebhookSettings",
     "WithoutWitness",
     "WitnessSettings",
@@ -55,7 +57,7 @@ LOG_ORIGIN = "fhir-bridge.localhost"
 
 _KEYS = {
     *("store", "database", "database_env", "log", "consent", "sensitivity", "servers"),
-    *("api", "audit", "smart", "witness", "webhooks", "engine"),
+    *("api", "audit", "smart", "witness", "webhooks", "watch", "engine"),
 }
 _SERVER_KEYS = {
     "base",
@@ -138,6 +140,8 @@ class Settings:
     """Alias of the server that is sent a copy of each AuditEvent; empty for none."""
     smart_publish: tuple[Path, ...] = ()
     """Private keys whose public half is published before a server's credential uses them."""
+    watches: tuple[WatchSettings, ...] = ()
+    """Whose new requests become transfers by themselves."""
     webhooks: tuple[WebhookSettings, ...] = ()
     """Who is told when a transfer changes."""
     engine: EngineSettings = field(default_factory=EngineSettings)
@@ -221,6 +225,7 @@ def load(path: Path | None, *, store: Path | None, environ: Mapping[str, str]) -
         witnessing=read_witnessing(tree),
         audit_repository=_audit_repository(tree),
         smart_publish=paths("smart.publish", smart.get("publish", [])),
+        watches=watches(tree.get("watch", [])),
         webhooks=webhooks(tree.get("webhooks", [])),
         engine=read_engine(tree.get("engine", {})),
         api=table(tree, "api"),

@@ -24,7 +24,7 @@ from fhir_bridge.ledger import Signer
 from fhir_bridge.store.folder import Folder
 from fhir_bridge.store.seal import Seal
 
-VERSION = "0010"
+VERSION = "0011"
 """The newest step in migrations/versions; compared by one query, because Alembic loads slowly."""
 
 

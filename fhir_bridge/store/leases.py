@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 from fhir_bridge.ledger import Event, NewEntry
 from fhir_bridge.store.database import Lease, Opened
@@ -87,3 +87,34 @@ class Leases(Transfers):
                 yield
             finally:
                 mine.remove(lease)
+
+    @contextmanager
+    def alone(self, task: str) -> Iterator[bool]:
+        """
+        Be the only one that does something now; False when another is.
+
+        Args:
+            task: What is done, e.g. that messages are sent to one target.
+
+        Raises:
+            StoreUnavailable: The database cannot be asked.
+        """
+
+        def taken() -> None:
+            raise _Taken
+
+        name = self._seal.mac("lease", f"task\0{task}".encode()).hex()[:32]
+        lease = self._database.lease(
+            name, self._clock, wait_seconds=0, busy="another does it", on_wait=taken
+        )
+        with ExitStack() as stack:
+            alone = True
+            try:
+                stack.enter_context(lease)
+            except _Taken:
+                alone = False
+            yield alone
+
+
+class _Taken(Exception):
+    """Another holds the lease."""

@@ -43,6 +43,7 @@ from fhir_bridge.store.sqlite import SqliteDatabase
 from fhir_bridge.store.statements import Statements
 from fhir_bridge.store.trees import Trees
 from fhir_bridge.store.triggers import Triggers
+from fhir_bridge.store.watches import Watches
 
 _OPENING_SECONDS_MAX = 60.0
 
@@ -51,6 +52,7 @@ class Store(
     Leases,
     Runs,
     Outbox,
+    Watches,
     Erasure,
     Listing,
     Manifests,

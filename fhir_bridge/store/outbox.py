@@ -9,8 +9,7 @@ person sends it again.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -81,36 +80,8 @@ class LineCounts:
     verified: int
 
 
-class _Taken(Exception):
-    """Another process holds the lease."""
-
-
 class Outbox(Events):
     """The messages, and how it stands with each target."""
-
-    @contextmanager
-    def outbox_lease(self, target: str) -> Iterator[bool]:
-        """
-        Be the only one that sends to a target; False when another process is.
-
-        Raises:
-            StoreUnavailable: The database cannot be asked.
-        """
-
-        def taken() -> None:
-            raise _Taken
-
-        name = self._seal.mac("lease", f"webhook\0{target}".encode()).hex()[:32]
-        lease = self._database.lease(
-            name, self._clock, wait_seconds=0, busy="another process sends", on_wait=taken
-        )
-        with ExitStack() as stack:
-            held = True
-            try:
-                stack.enter_context(lease)
-            except _Taken:
-                held = False
-            yield held
 
     def outbox_has_work(self, target: str, now: datetime) -> bool:
         """Tell cheaply whether there may be something to write or to send."""

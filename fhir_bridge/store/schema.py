@@ -286,3 +286,12 @@ audit_repository_refused = Table(
     Column("idx", Count, primary_key=True, autoincrement=False),
     sqlite_strict=True,
 )
+
+watch = Table(
+    "watch",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("since", Text, nullable=False),
+    Column("looked", Text, nullable=False),
+    sqlite_strict=True,
+)

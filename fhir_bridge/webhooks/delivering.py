@@ -153,8 +153,8 @@ class Webhooks:
         progress = _Progress()
         if not self._outbox.outbox_has_work(target.name, now):
             return progress.round
-        with self._outbox.outbox_lease(target.name) as held:
-            if not held:
+        with self._outbox.alone(f"webhook/{target.name}") as alone:
+            if not alone:
                 return progress.round
             self._outbox.outbox_feed(target.name, self._writes(target), since=now - _FIRST_HEARS)
             standing = self._outbox.outbox_standing(target.name)

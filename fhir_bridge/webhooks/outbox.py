@@ -111,8 +111,8 @@ class Outbox(Protocol):
         """Tell cheaply whether there may be something to write or to send."""
         ...
 
-    def outbox_lease(self, target: str) -> AbstractContextManager[bool]:
-        """Be the only one that sends to a target; False when another process is."""
+    def alone(self, task: str) -> AbstractContextManager[bool]:
+        """Be the only one that does something now; False when another is."""
         ...
 
     def outbox_feed(

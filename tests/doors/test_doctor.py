@@ -269,6 +269,24 @@ def webhook_disabled(desk: Desk) -> None:
         Webhooks(settings.webhooks, store, Clock()).deliver_due()
 
 
+def watch_of_nobody(desk: Desk) -> None:
+    desk.sandbox("first")
+    desk.tables["watch"] = "[[watch]]\nsource = 'first'\ndestination = 'nowhere'\n"
+
+
+def watch_that_does_not_say_who_receives(desk: Desk) -> None:
+    desk.sandbox("first")
+    desk.sandbox("second")
+    both = "organisations = [{identifier = 'urn:oid:1|a'}, {identifier = 'urn:oid:1|b'}]"
+    desk.tables["second"] = re.sub("organisations = .*", both, desk.tables["second"])
+    desk.tables["watch"] = "[[watch]]\nsource = 'first'\ndestination = 'second'\n"
+
+
+def watch_for_another_recipient(desk: Desk) -> None:
+    watch_that_does_not_say_who_receives(desk)
+    desk.tables["watch"] += "recipient = 'urn:oid:1|c'\n"
+
+
 PLANTED: list[tuple[Plant, int, str]] = [
     (unknown_setting, 2, "unknown setting bogus; known:"),
     (unknown_question, 2, "sensitivity: .*bogus"),
@@ -290,6 +308,9 @@ PLANTED: list[tuple[Plant, int, str]] = [
     (store_of_another_log, 2, r"log\.origin is other\.example: set it back"),
     (log_altered, 8, "store: "),
     (webhook_secret_is_none, 2, r"secret of webhooks\.ehr is not whsec_.*make one with"),
+    (watch_of_nobody, 2, r"nowhere is no alias of servers: write \[servers\.nowhere\]"),
+    (watch_that_does_not_say_who_receives, 2, "2 organisations .* second: set its recipient"),
+    (watch_for_another_recipient, 2, "its recipient does not stand behind second"),
     (webhook_disabled, 6, "wants nothing more since .*fhir-bridge webhooks replay ehr"),
 ]
 

@@ -15,6 +15,7 @@ from fhir_bridge.doors.arguments import EXIT_CODES, parser
 from fhir_bridge.doors.cli import main
 from fhir_bridge.errors import BridgeError
 from fhir_bridge.sensitivity import SensitivityBook
+from fhir_bridge.settings import watching
 from fhir_bridge.settings.credentials import KINDS
 from fhir_bridge.settings.webhooks import KEYS
 
@@ -63,6 +64,7 @@ def test_every_setting_is_in_readme() -> None:
     for kind, members in KINDS.items():
         known |= {kind, *members[0], *members[1]}
     known |= {f"webhooks.{key}" for key in KEYS if not key.startswith("secret")}
+    known |= {f"watch.{key}" for key in watching.KEYS}
     for name in sorted(known | settings._SERVER_KEYS):
         assert name in README, name
 

@@ -34,6 +34,7 @@ SMART = CREDENTIAL + "kind='smart'\nclient_id='a'\nkey_file='b'\n"
 CLIENT = CREDENTIAL + (
     "kind='client-credentials'\nclient_id='a'\ntoken_url='https://a.example/token'\n"
 )
+WATCH = "[[watch]]\nsource = 'a'\ndestination = 'b'\n"
 WEBHOOK = "[[webhooks]]\nname='a'\nurl='https://a.example/hook'\n"
 
 
@@ -124,6 +125,14 @@ def test_the_key_of_a_server_registered_through_the_api_stands_in_the_store() ->
     assert "PEM" not in repr(secret)
 
 
+def test_a_watch_is_read(tmp_path: Path) -> None:
+    text = WATCH + "custodian = 'urn:oid:1|c'\nrecipient = 'urn:oid:1|r'\nevery_seconds = 300"
+    (watch,) = read(tmp_path, text).watches
+
+    assert (watch.source, watch.destination, watch.every_seconds) == ("a", "b", 300)
+    assert (watch.custodian, watch.recipient) == ("urn:oid:1|c", "urn:oid:1|r")
+
+
 def test_a_webhook_is_read(tmp_path: Path) -> None:
     text = WEBHOOK + "secret_env='A'\nevents=['closed']\ntenant='urn:oid:1.2|first'\nca_file='c'"
     (target,) = read(tmp_path, text).webhooks
@@ -178,6 +187,13 @@ def test_a_webhook_is_read(tmp_path: Path) -> None:
         (CREDENTIAL + "kind='client-credentials'\nclient_id='a'", "needs token_url"),
         (CLIENT, "one of secret_env and secret_file"),
         (CLIENT + "secret_env='A'\nmethod='jwt'", "method is one of basic, post"),
+        ("watch = 1", "written as"),
+        ("[[watch]]\nsource = 'a'", "needs destination"),
+        ("[[watch]]\ndestination = 'a'", "needs source"),
+        ("[[watch]]\nbogus = 'a'", "unknown setting watch.bogus"),
+        (WATCH + "every_seconds = 1", "5 or more"),
+        (WATCH + "every_seconds = true", "5 or more"),
+        (WATCH + WATCH, "the same source and destination twice: a b"),
         ("webhooks = 1", "written as"),
         ("[webhooks]\nname = 'a'", "written as"),
         ("[[webhooks]]\nurl = 'https://a.example'", "needs a name"),
