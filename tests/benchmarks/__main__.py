@@ -26,7 +26,7 @@ import requests
 from fhir_bridge.bridge import Bridge
 from fhir_bridge.settings import Organisation, ServerSettings, Settings
 from fhir_bridge.transfer import Order, State
-from tests.benchmarks import cpu, floor, patients
+from tests.benchmarks import audit, cpu, floor, patients
 
 ROUNDS = 3
 
@@ -35,6 +35,7 @@ def main() -> None:
     """Measure and print."""
     print(f"Peak memory of the libraries alone: {_peak_mib():.0f} MiB")
     cpu.report()
+    audit.report()
     _cold_start()
     servers = os.environ.get("FHIR_BRIDGE_HAPI", "")
     if not servers:
@@ -50,6 +51,7 @@ def main() -> None:
         bench.warm()
         for size in sizes:
             bench.compare(size, rounds=1 if size > 5000 else ROUNDS)
+    audit.share(source, destination, _servers)
     print(f"Peak memory: {_peak_mib():.0f} MiB")
 
 
@@ -61,10 +63,7 @@ class _Bench:
         self._bridge = Bridge.open(
             Settings(
                 store=Path(self._folder.name) / "store",
-                servers={
-                    "first": _server("first", source, patients.CUSTODIAN),
-                    "second": _server("second", destination, patients.RECIPIENT),
-                },
+                servers=_servers(source, destination),
             ),
             actor="cli:benchmark",
             tell=lambda _: None,
@@ -116,6 +115,13 @@ class _Bench:
             assert report.state is State.CLOSED, report.gaps
 
         return _timed(carry), _timed(carry)
+
+
+def _servers(source: str, destination: str) -> dict[str, ServerSettings]:
+    return {
+        "first": _server("first", source, patients.CUSTODIAN),
+        "second": _server("second", destination, patients.RECIPIENT),
+    }
 
 
 def _server(name: str, base: str, organisation: tuple[str, str]) -> ServerSettings:
