@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import re
 from collections.abc import Iterator
 
@@ -9,9 +11,16 @@ import msgspec
 
 from fhir_bridge.accounting import Disclosure, Recipient, disclosures, since
 from fhir_bridge.audit import Opened, opened
-from fhir_bridge.errors import Refused, SettingsError
+from fhir_bridge.errors import AlteredLog, Refused, SettingsError
 from fhir_bridge.journey import patient_at
-from fhir_bridge.ledger import Checkpoint, Entry
+from fhir_bridge.ledger import (
+    Checkpoint,
+    Entry,
+    encode_entry,
+    inclusion_proof,
+    is_included,
+    leaf_hash,
+)
 from fhir_bridge.providers import Providers, Servers
 from fhir_bridge.settings import ServerSettings, Settings
 from fhir_bridge.store import Store
@@ -91,19 +100,32 @@ class Accounts:
             return None
 
     def _lines(self, transfer: str) -> tuple[Disclosure, ...]:
+        entries = tuple(self._store.entries(transfer))
+        if [entry.seq for entry in entries] != list(range(len(entries))):
+            raise AlteredLog(f"entries of transfer {transfer} are missing: run audit verify-db")
+        return disclosures(entries, self._read, self._named, self._proven)
+
+    def _proven(self, entry: Entry) -> Checkpoint:
+        """Return the newest checkpoint, after proving that the entry is under it."""
         covering = self._store.checkpoint()
-
-        def checkpoint(entry: Entry) -> Checkpoint:
-            assert entry.idx < covering.size, "the newest checkpoint covers every entry"
-            return covering
-
-        return disclosures(self._store.entries(transfer), self._read, self._named, checkpoint)
+        if entry.idx < covering.size:
+            leaf = leaf_hash(encode_entry(entry))
+            proof = inclusion_proof(entry.idx, covering.size, self._store.subtrees(entry.log))
+            size, root = covering.size, covering.root
+            if is_included(leaf, entry.idx, proof, size=size, root=root):
+                return covering
+        raise AlteredLog(f"entry {entry.idx} is not what was signed: run audit verify-db")
 
     def _read(self, entry: Entry) -> Opened | None:
+        """Open a body that is what its entry commits to; None when it was erased."""
         if entry.body is None or entry.body.type != "AuditEvent":
             return None
-        body = self._store.body(entry.idx)
-        return None if body is None else opened(body)
+        for _, salt, body in self._store.opened(entry.log, entry.idx, entry.idx + 1):
+            digest = base64.b64encode(hashlib.sha256(salt + body).digest()).decode()
+            if digest != entry.body.digest:
+                raise AlteredLog(f"the body of entry {entry.idx} is not what was signed")
+            return opened(body)
+        return None
 
     def _named(self, entry: Entry) -> Recipient:
         """Name a recipient as the operator does: best where there is an address too."""

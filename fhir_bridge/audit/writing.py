@@ -208,7 +208,7 @@ def _consent(scene: Scene, one: NamedConsent) -> Json:
 
 
 def _query(act: Act) -> Json:
-    lines = "\n".join(act.asked)
+    lines = "\n".join(map(_text, act.asked))
     return {
         "type": codings.SYSTEM_OBJECT,
         "role": codings.QUERY_ROLE,

@@ -9,6 +9,7 @@ every line is compared with the copies that each server has.
 from __future__ import annotations
 
 import json
+import sqlite3
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -30,6 +31,7 @@ from fhir_bridge.errors import (
     PatientUnclear,
     PatientUnknown,
     SettingsError,
+    Tampered,
 )
 from fhir_bridge.records import RecordRef
 from fhir_bridge.sandbox import Call, Profile, Sandbox, Status, Watch
@@ -308,6 +310,47 @@ def test_of_an_erased_transfer_the_log_itself_still_tells(tmp_path: Path) -> Non
     assert (erased.kinds, erased.new) == ({}, None)
     assert erased.lines == other.lines
     assert erased.recipient.identifier == world.story.recipient.identifier
+
+
+def altered(world: World, *statements: str) -> None:
+    with sqlite3.connect(world.settings.store / "store.db") as connection:
+        connection.create_function("less", 1, lambda leaf: leaf.replace(b'"n":60', b'"n":10'))
+        for statement in statements:
+            connection.execute(statement)
+    connection.close()
+
+
+@pytest.mark.parametrize(
+    ("statement", "said"),
+    [
+        ("update audit_entry set leaf = less(leaf) where idx = 7", "not what was signed"),
+        ("update audit_body set salt = zeroblob(32) where idx = 7", "not what was signed"),
+        ("update audit_body set body = zeroblob(90) where idx = 7", "does not open"),
+        ("delete from audit_entry where idx = 5", "missing"),
+        ("delete from audit_entry where idx >= 8", "not what was signed"),
+    ],
+)
+def test_what_was_altered_in_the_database_is_not_accounted_for(
+    tmp_path: Path, statement: str, said: str
+) -> None:
+    with World(tmp_path, "amelia") as world:
+        world.transfer()
+        altered(world, statement)
+
+        with pytest.raises(Tampered, match=said):
+            told(world)
+
+
+def test_a_transfer_of_before_there_were_audit_events_is_told_from_the_log_alone(
+    tmp_path: Path,
+) -> None:
+    with World(tmp_path, "amelia") as world:
+        report = world.transfer()
+        altered(world, "delete from audit_body")
+        (one,) = told(world)
+
+    assert one.transfer == report.transfer
+    assert (one.lines, one.kinds, one.erased) == (60, {}, True)
 
 
 class Reader(HTMLParser):

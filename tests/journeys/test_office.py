@@ -11,7 +11,7 @@ import pytest
 from fhir_bridge.audit import Opened, Said, opened
 from fhir_bridge.clock import Clock
 from fhir_bridge.errors import Refused, SettingsError, StoreUnavailable
-from fhir_bridge.ledger import Entry, Event
+from fhir_bridge.ledger import Entry, Event, NewEntry
 from fhir_bridge.manifest import Decision
 from fhir_bridge.store import Store
 from tests.journeys.world import Mishap, When, World
@@ -178,6 +178,27 @@ def test_a_transfer_that_has_not_ended_is_not_erased(tmp_path: Path) -> None:
             bridge.office.erase(row.id, PERSON)
 
         assert "erasure.done" not in world.log()
+
+
+def test_a_transfer_signed_before_there_were_audit_events_is_still_looked_at_and_read(
+    tmp_path: Path,
+) -> None:
+    with World(tmp_path, "amelia") as world, world.bridge() as bridge:
+        row = bridge.store.create_transfer(
+            key="ab" * 32, state="closed", source="first", destination="second", request=b"{}"
+        )
+        said = {"by": "Ada", "reason": "asked"}
+        old = NewEntry(
+            type=Event.TRANSFER_REQUESTED, actor="cli:ada", transfer=row.id, statement=said
+        )
+        idx = bridge.store.append(old, event_id=row.id).first
+
+        bridge.office.viewed([row.id], command="show")
+
+        assert bridge.store.statement(idx) == said
+        entry, told = last(world)
+        assert (entry.type, told.patient) == (Event.ACCESS_VIEWED, None)
+        bridge.verify_log()
 
 
 def test_an_unknown_transfer_is_neither_shown_nor_erased(tmp_path: Path) -> None:

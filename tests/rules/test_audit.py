@@ -172,6 +172,14 @@ def test_a_query_is_there_as_text_and_as_base64() -> None:
     assert "name" not in query
 
 
+def test_what_a_record_calls_a_system_cannot_break_a_query() -> None:
+    act = replace(ACTS["patient found"][1], asked=["POST Patient/_search identifier=a\x00\nb|"])
+    body = write(SCENE, act, event=Event.PATIENT_MATCHED, id_="x", recorded="2026-11-22T10:00:00Z")
+
+    (query,) = of_type(json.loads(body), "2")
+    assert query["description"] == "POST Patient/_search identifier=a b|"
+
+
 def test_a_refusal_names_the_consent_its_version_the_provision_and_the_rule() -> None:
     content = written("consent denied")
 
