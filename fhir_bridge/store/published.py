@@ -130,6 +130,17 @@ class Published(Part):
         with self._database.reading() as connection:
             return connection.execute(rows).scalar_one_or_none()
 
+    def sign_manifest(self, text: str) -> str:
+        """
+        Return the list of an export's files as a note signed by the log's key.
+
+        Args:
+            text: The list. It says in its first line what it is, so that nobody
+                can have a checkpoint signed here.
+        """
+        assert text.startswith("fhir-bridge/audit-export/v1\n"), "only a list of files is signed"
+        return self._opened.signer.sign(text)
+
     def _stream(self, log: str, rows: Select[Any]) -> Iterator[Any]:
         """Read rows of one log in one state of the database, without holding them all."""
         if log not in self.logs():
