@@ -20,11 +20,11 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from fhir_bridge.clock import Clock
 from fhir_bridge.errors import SettingsError, StoreUnavailable
-from fhir_bridge.ledger import Signer
 from fhir_bridge.store.folder import Folder
+from fhir_bridge.store.keyring import Keyring
 from fhir_bridge.store.seal import Seal
 
-VERSION = "0011"
+VERSION = "0012"
 """The newest step in migrations/versions; compared by one query, because Alembic loads slowly."""
 
 
@@ -179,9 +179,12 @@ class Database(ABC):
                 return None
             raise self._unreadable() from error
 
-    def upgrade(self) -> None:
+    def upgrade(self, to: str = VERSION) -> None:
         """
-        Bring the tables to this version, one process at a time.
+        Bring the tables to a version, one process at a time.
+
+        Args:
+            to: The version; an older one only to try how one becomes the next.
 
         Raises:
             SettingsError: They are of a newer version.
@@ -201,7 +204,7 @@ class Database(ABC):
         config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
         with self.writing() as connection:
             config.attributes["connection"] = connection
-            command.upgrade(config, "head")
+            command.upgrade(config, to)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -212,9 +215,7 @@ class Opened:
     database: Database
     clock: Clock
     seal: Seal
-    signer: Signer
-    log: str
-    """The log's name, e.g. ``bridge.example/audit/2026``."""
+    keys: Keyring
 
 
 class Part:

@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 
 from fhir_bridge.ledger import Event, NewEntry
+from fhir_bridge.store.appending import Appended
 from fhir_bridge.store.database import Lease, Opened
-from fhir_bridge.store.log import Appended
 from fhir_bridge.store.transfers import Transfers
 
 WAIT_SECONDS_MAX = 900.0

@@ -9,7 +9,6 @@ without its key, means that something was taken away, and is refused.
 from __future__ import annotations
 
 import os
-from datetime import UTC
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -21,12 +20,12 @@ from sqlalchemy import select
 
 from fhir_bridge.clock import Clock
 from fhir_bridge.errors import AlteredLog, SettingsError, Tampered
-from fhir_bridge.ledger import Signer
 from fhir_bridge.store import growth, schema
 from fhir_bridge.store.api_keys import ApiKeys
 from fhir_bridge.store.database import VERSION, Database, Opened
 from fhir_bridge.store.erasure import Erasure
 from fhir_bridge.store.folder import Folder
+from fhir_bridge.store.keyring import Keyring
 from fhir_bridge.store.leases import Leases
 from fhir_bridge.store.listing import Listing
 from fhir_bridge.store.log import Log
@@ -124,8 +123,7 @@ class Store(
                 database=database,
                 clock=clock,
                 seal=Seal(_kept(folder, folder.seal_key)),
-                signer=_signer(log, _kept(folder, folder.log_key)),
-                log=log,
+                keys=Keyring(_private(_kept(folder, folder.log_key))),
             )
         )
         store.resume()
@@ -178,22 +176,21 @@ def _settle_keys(folder: Folder, database: Database, clock: Clock, origin: str) 
 
 def _begin(folder: Folder, database: Database, clock: Clock, origin: str) -> None:
     """Make the keys and write the first entry."""
-    log = f"{origin}/audit/{clock.now().astimezone(UTC):%Y}"
     opened = Opened(
         folder=folder,
         database=database,
         clock=clock,
         seal=Seal(_made(folder, folder.seal_key, os.urandom(KEY_BYTES))),
-        signer=_signer(log, _made(folder, folder.log_key_new, _new_log_key())),
-        log=log,
+        keys=Keyring(_private(_made(folder, folder.log_key_new, _new_log_key()))),
     )
-    Log(opened).begin()
+    Log(opened).begin(origin)
 
 
 def _log_name(database: Database) -> str | None:
-    """Return the log's name; None while it has no entry."""
+    """Return the newest log's name; None while there is none."""
+    newest = select(schema.head.c.log).order_by(schema.head.c.year.desc()).limit(1)
     with database.reading() as connection:
-        return connection.execute(select(schema.head.c.log).limit(1)).scalar_one_or_none()
+        return connection.execute(newest).scalar_one_or_none()
 
 
 def _began(folder: Folder, database: Database) -> bool:
@@ -201,8 +198,8 @@ def _began(folder: Folder, database: Database) -> bool:
     with database.reading() as connection:
         head = growth.show_head(connection)
     try:
-        verifier = _signer(head.log, _kept(folder, folder.log_key_new)).verifier
-        verifier.open(head.note or "")
+        keys = Keyring(_private(_kept(folder, folder.log_key_new)))
+        keys.signer(head.log).verifier.open(head.note or "")
     except Tampered:
         return False
     return True
@@ -240,11 +237,11 @@ def _new_log_key() -> bytes:
     )
 
 
-def _signer(log: str, pem: bytes) -> Signer:
+def _private(pem: bytes) -> Ed25519PrivateKey:
     try:
         private = serialization.load_pem_private_key(pem, password=None)
     except (ValueError, TypeError, UnsupportedAlgorithm) as error:
         raise SettingsError("log.key is not a key: put it back from a backup") from error
     if not isinstance(private, Ed25519PrivateKey):
         raise SettingsError("log.key is not an Ed25519 key: put it back from a backup")
-    return Signer(log, private)
+    return private

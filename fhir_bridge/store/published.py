@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from itertools import groupby
 from typing import Any
 
-from sqlalchemy import Select, func, insert, select
+from sqlalchemy import ColumnElement, Select, Table, func, insert, select
 
 from fhir_bridge.errors import SettingsError
 from fhir_bridge.store import schema
@@ -28,7 +28,8 @@ class Published(Part):
     def logs(self) -> tuple[str, ...]:
         """Return the names of the logs, oldest first."""
         with self._database.reading() as connection:
-            return tuple(connection.execute(select(schema.head.c.log)).scalars())
+            names = select(schema.head.c.log).order_by(schema.head.c.year)
+            return tuple(connection.execute(names).scalars())
 
     def leaves(self, log: str, first: int, end: int) -> Iterator[bytes]:
         """
@@ -40,7 +41,7 @@ class Published(Part):
             end: Index after the last; what is not there yet is left out.
         """
         table = schema.entry
-        rows = select(table.c.leaf).where(table.c.idx >= first, table.c.idx < end)
+        rows = select(table.c.leaf).where(_in(table, log), table.c.idx >= first, table.c.idx < end)
         for row in self._stream(log, rows.order_by(table.c.idx)):
             yield row.leaf
 
@@ -59,6 +60,7 @@ class Published(Part):
         rows = (
             select(table.c.size, table.c.note, beside.c.line)
             .select_from(table.outerjoin(beside, same))
+            .where(_in(table, log))
             .order_by(table.c.size, beside.c.line)
         )
         for (size, note), group in groupby(self._stream(log, rows), lambda row: (row[0], row[1])):
@@ -77,8 +79,8 @@ class Published(Part):
             Tampered: A body does not open.
         """
         table = schema.body
-        rows = select(table).where(table.c.idx >= first, table.c.idx < end).order_by(table.c.idx)
-        for row in self._stream(log, rows):
+        rows = select(table).where(_in(table, log), table.c.idx >= first, table.c.idx < end)
+        for row in self._stream(log, rows.order_by(table.c.idx)):
             yield row.idx, row.salt, self._seal.open(f"body/{row.idx}", row.body)
 
     def add_cosignature(self, log: str, size: int, line: str) -> None:
@@ -98,10 +100,11 @@ class Published(Part):
         assert line.count("\n") == 1, "one signature, one line"
         table = schema.cosignature
         row = {"log": log, "size": size, "line": line}
-        there = select(schema.checkpoint.c.size).where(schema.checkpoint.c.size == size)
+        signed = schema.checkpoint
+        there = select(signed.c.size).where(_in(signed, log), signed.c.size == size)
         same = select(table.c.size).where(*(table.c[name] == value for name, value in row.items()))
         with self._database.writing() as connection:
-            if log != self._opened.log or connection.execute(there).one_or_none() is None:
+            if connection.execute(there).one_or_none() is None:
                 raise SettingsError(f"log {log} has no checkpoint of size {size}")
             if connection.execute(same).one_or_none() is None:
                 connection.execute(insert(table), row)
@@ -148,3 +151,9 @@ class Published(Part):
         rows = rows.execution_options(yield_per=_ROWS_AT_ONCE)
         with self._database.reading() as connection, connection.execute(rows) as found:
             yield from found
+
+
+def _in(table: Table, log: str) -> ColumnElement[bool]:
+    """Choose the rows of one log."""
+    year = select(schema.head.c.year).where(schema.head.c.log == log)
+    return table.c.year == year.scalar_subquery()
