@@ -126,10 +126,17 @@ class Published(Part):
             newest = connection.execute(rows.order_by(table.c.size.desc()).limit(1))
             return newest.scalar_one_or_none()
 
-    def signed_after(self, size: int) -> str | None:
-        """Return when the first checkpoint above a size was signed; None when there is none."""
+    def signed_after(self, log: str, size: int) -> str | None:
+        """
+        Return when the first checkpoint above a size was signed; None when there is none.
+
+        Args:
+            log: The log's name.
+            size: Of an earlier checkpoint; 0 for the first.
+        """
         table = schema.checkpoint
-        rows = select(table.c.at).where(table.c.size > size).order_by(table.c.size).limit(1)
+        rows = select(table.c.at).where(_in(table, log), table.c.size > size)
+        rows = rows.order_by(table.c.size).limit(1)
         with self._database.reading() as connection:
             return connection.execute(rows).scalar_one_or_none()
 
@@ -137,12 +144,24 @@ class Published(Part):
         """
         Return the list of an export's files as a note signed by the log's key.
 
+        A log of a former year whose key was changed since is listed under the
+        newest log's name: its own key is gone.
+
         Args:
             text: The list. It says in its first line what it is, so that nobody
                 can have a checkpoint signed here.
         """
-        assert text.startswith("fhir-bridge/audit-export/v1\n"), "only a list of files is signed"
-        return self._opened.signer.sign(text)
+        first, named, _ = text.split("\n", 2)
+        assert first == "fhir-bridge/audit-export/v1", "only a list of files is signed"
+        table = schema.head
+        heads = select(table.c.log, table.c.vkey).order_by(table.c.year)
+        with self._database.reading() as connection:
+            vkeys = {row.log: row.vkey for row in connection.execute(heads)}
+        keys, log = self._opened.keys, named.removeprefix("log ")
+        own = keys.signer(log)
+        if vkeys.get(log) in {"", str(own.verifier)}:
+            return own.sign(text)
+        return keys.signer(list(vkeys)[-1]).sign(text)
 
     def _stream(self, log: str, rows: Select[Any]) -> Iterator[Any]:
         """Read rows of one log in one state of the database, without holding them all."""

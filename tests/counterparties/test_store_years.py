@@ -184,6 +184,22 @@ def test_a_cosignature_stands_under_the_checkpoint_of_its_own_log(store: Store) 
     store.verify()
 
 
+def test_the_files_of_each_years_log_are_listed_under_its_own_name(store: Store) -> None:
+    for log in (OLD, NEW):
+        listed = store.sign_manifest(f"fhir-bridge/audit-export/v1\nlog {log}\nsize 3\n")
+        VerifierKey(log, store.verifier.public).open(listed)
+    with pytest.raises(AssertionError):
+        store.sign_manifest(f"{NEW}\n4\nAAAA\n")
+
+
+def test_when_a_checkpoint_was_signed_is_told_of_each_log(store: Store) -> None:
+    at = [[row.t for row in store.entries() if row.log == log] for log in (OLD, NEW)]
+
+    assert [store.signed_after(OLD, size) for size in range(5)] == [*at[0], None]
+    assert store.signed_after(NEW, 0) == store.signed_after(NEW, 2) == at[1][-1]
+    assert store.signed_after(NEW, 3) is None
+
+
 def test_a_silent_year_is_turned_by_a_heartbeat(place: Place, ticking: Ticking) -> None:
     with place.open(ticking) as store:
         year(ticking, 2027)
