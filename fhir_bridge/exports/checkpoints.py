@@ -25,13 +25,14 @@ class Signed:
     """The witnesses are as many as the policy asks for."""
 
 
-def read_note(archive: Archive, name: str, digest: str | None = None) -> str:
+def read_note(archive: Archive, name: str, what: str, digest: str | None = None) -> str:
     """
-    Return a file that holds a signed note.
+    Return a file that holds a signed checkpoint.
 
     Args:
         archive: The export.
         name: Of the file.
+        what: How to name the checkpoint to an officer.
         digest: SHA-256 that the manifest gives, in hexadecimal.
 
     Raises:
@@ -40,7 +41,7 @@ def read_note(archive: Archive, name: str, digest: str | None = None) -> str:
     try:
         return read_file(archive, name, NOTE_CHARS_MAX, digest).decode()
     except UnicodeDecodeError as error:
-        raise Found(Reason.CHECKPOINT_MALFORMED, what=name) from error
+        raise Found(Reason.CHECKPOINT_MALFORMED, what=what) from error
 
 
 def read_file(archive: Archive, name: str, bytes_max: int, digest: str | None) -> bytes:

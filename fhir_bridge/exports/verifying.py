@@ -40,6 +40,7 @@ from fhir_bridge.exports.report import Facts, Finding, Report
 from fhir_bridge.exports.single import check_transfer, limits
 from fhir_bridge.exports.trust import Trust, read_pin
 from fhir_bridge.ledger import Checkpoint, Note, Policy, timestamp
+from fhir_bridge.ledger.note import NOTE_CHARS_MAX
 from fhir_bridge.ledger.policy import NO_QUORUM
 from fhir_bridge.ledger.tiles import WIDTH, bodies_tile, entries_tile, hash_tile, widths
 
@@ -99,8 +100,9 @@ class _Verification:
     def run(self) -> Iterator[Finding]:
         archive = open_archive(self._path)
         listed = _read_manifest(archive)
-        note, newest = parse_checkpoint(read_note(archive, layout.CHECKPOINT), NEWEST)
-        policy = self._trust.policy_for(newest.origin, _offered_policy(archive))
+        note, newest = parse_checkpoint(read_note(archive, layout.CHECKPOINT, NEWEST), NEWEST)
+        offered = _offered_policy(archive) if self._trust.policy is None else None
+        policy = self._trust.policy_for(newest.origin, offered)
         self.facts.log = newest.origin
         signed = check_checkpoint(note, newest, policy, NEWEST)
         manifest = _check_manifest(listed, newest, policy)
@@ -131,7 +133,9 @@ def _read_manifest(archive: Archive) -> Note:
 def _offered_policy(archive: Archive) -> str | None:
     """Return the policy that the export brings; the caller believes nothing of it."""
     try:
-        return read_note(archive, layout.POLICY)
+        return archive.read(layout.POLICY, NOTE_CHARS_MAX).decode()
+    except UnicodeDecodeError as error:
+        raise Found(Reason.POLICY_MALFORMED, detail="it is not text") from error
     except Found as found:
         if found.reason == Reason.FILE_MISSING:
             return None
@@ -210,7 +214,9 @@ def check_notes(archive: Archive, notes: _Notes) -> list[Signed]:
     for size in notes.sizes:
         name = layout.checkpoint_file(size)
         what = f"the checkpoint of size {size}"
-        note, checkpoint = parse_checkpoint(read_note(archive, name, notes.digests[name]), what)
+        note, checkpoint = parse_checkpoint(
+            read_note(archive, name, what, notes.digests[name]), what
+        )
         if (checkpoint.origin, checkpoint.size) != (notes.log, size):
             raise Found(Reason.CHECKPOINT_MALFORMED, what=what)
         signed.append(check_checkpoint(note, checkpoint, policy, what))
