@@ -9,9 +9,12 @@ First come, first written: the entries of one transfer keep their order.
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 
 from fhir_bridge.errors import BridgeError, StoreUnavailable
@@ -67,7 +70,7 @@ class Request:
         return self.outcome is not None or self.error is not None
 
     def wake(self) -> None:
-        """Let whoever waits go on."""
+        """Let whoever waits go on: it is settled, or is to write for all that wait."""
         self._gate.release()
 
     def wait(self) -> None:
@@ -89,6 +92,67 @@ class Request:
         return self.outcome
 
 
+class Awaited(Request):
+    """An append that a coroutine waits for; another thread writes for it."""
+
+    __slots__ = ("_lead", "_loop", "future")
+
+    def __init__(
+        self, acts: Sequence[Act], event_id: str, lead: Callable[[Request], object]
+    ) -> None:
+        """
+        Ask for acts to be written.
+
+        Args:
+            acts: At least one, of one transfer.
+            event_id: As it is filed.
+            lead: Has another thread write for all that wait.
+        """
+        super().__init__(acts, event_id)
+        self._lead = lead
+        self._loop = asyncio.get_running_loop()
+        self.future: asyncio.Future[Appended] = self._loop.create_future()
+
+    def wake(self) -> None:
+        """Let whoever waits go on, or have another thread write for all that wait."""
+        if self.settled:
+            wake_all([self])
+        else:
+            self._lead(self)
+
+    def finish(self) -> None:
+        """Give the coroutine its result; in the loop's own thread."""
+        if self.future.done():  # it was cancelled, and the entry stands all the same
+            return
+        try:
+            self.future.set_result(self.result())
+        except BridgeError as error:
+            self.future.set_exception(error)
+
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop:
+        """Return the loop that the coroutine runs in."""
+        return self._loop
+
+
+def wake_all(requests: Iterable[Request]) -> None:
+    """Let all go on whose requests were settled; each loop is told once."""
+    awaited: dict[asyncio.AbstractEventLoop, list[Awaited]] = {}
+    for one in requests:
+        if isinstance(one, Awaited):
+            awaited.setdefault(one.loop, []).append(one)
+        else:
+            one.wake()
+    for loop, mine in awaited.items():
+        with suppress(RuntimeError):  # a loop that was closed has nobody who waits
+            loop.call_soon_threadsafe(_finish, mine)
+
+
+def _finish(requests: Sequence[Awaited]) -> None:
+    for one in requests:
+        one.finish()
+
+
 class Sequencer:
     """Who writes next, and for whom."""
 
@@ -107,6 +171,7 @@ class Sequencer:
         self._mutex = threading.Lock()
         self._waiting: deque[Request] = deque()
         self._is_led = False
+        self._writer: ThreadPoolExecutor | None = None
 
     def append(self, request: Request) -> Appended:
         """
@@ -115,15 +180,57 @@ class Sequencer:
         Raises:
             BridgeError: It was not written.
         """
+        if not self._leads(request):
+            self._wait(request)
+        if not request.settled:
+            self._lead(request)
+        return request.result()
+
+    async def append_soon(self, acts: Sequence[Act], event_id: str) -> Appended:
+        """
+        Have an append written while this coroutine waits.
+
+        Args:
+            acts: As of `Request`.
+            event_id: As of `Request`.
+
+        Raises:
+            BridgeError: It was not written.
+        """
+        request = Awaited(acts, event_id, self._lead_elsewhere)
+        if self._leads(request):
+            self._lead_elsewhere(request)
+        return await request.future
+
+    def close(self) -> None:
+        """End the thread that writes for coroutines."""
+        if self._writer is not None:
+            self._writer.shutdown()
+
+    def _leads(self, request: Request) -> bool:
+        """Queue a request; say whether it is to write for all that wait."""
         with self._mutex:
             self._waiting.append(request)
             request.leads = not self._is_led
             self._is_led = True
-        if not request.leads:
+            return request.leads
+
+    def _wait(self, request: Request) -> None:
+        try:
             request.wait()
-        if not request.settled:
-            self._lead(request)
-        return request.result()
+        except BaseException:
+            # Who is interrupted here must not be waited for by those behind.
+            with self._mutex:
+                if request in self._waiting:
+                    self._waiting.remove(request)
+            if request.leads:
+                self._pass_on()
+            raise
+
+    def _lead_elsewhere(self, request: Request) -> None:
+        if self._writer is None:
+            self._writer = ThreadPoolExecutor(1, thread_name_prefix="fhir-bridge-log")
+        self._writer.submit(self._lead, request)
 
     def _lead(self, request: Request) -> None:
         try:
@@ -135,9 +242,7 @@ class Sequencer:
         finally:
             done, self._batch = self._batch, []
             self._pass_on()
-            for one in done:
-                if one is not request:
-                    one.wake()
+            wake_all(one for one in done if one is not request or isinstance(one, Awaited))
 
     def _take(self) -> Sequence[Request]:
         """Take what waits, the first ones first."""
@@ -169,5 +274,5 @@ class Sequencer:
                 self._is_led = False
                 return
             heir = self._waiting[0]
-        heir.leads = True
+            heir.leads = True
         heir.wake()

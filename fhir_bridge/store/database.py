@@ -15,7 +15,7 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from sqlalchemy import Connection, Engine, text
+from sqlalchemy import Connection, Engine, Transaction, text
 from sqlalchemy.exc import SQLAlchemyError
 
 from fhir_bridge.clock import Clock
@@ -56,9 +56,11 @@ class Database(ABC):
         self._writing_engine = writing
         self._writer = threading.Lock()
         self._stopped = False
+        self._kept: Connection | None = None
 
     def close(self) -> None:
         """Close every connection."""
+        self._let_go()
         self._reading_engine.dispose()
         self._writing_engine.dispose()
 
@@ -107,9 +109,27 @@ class Database(ABC):
     def _unreadable(self) -> StoreUnavailable:
         return StoreUnavailable(f"the store cannot be read: {self._advice}")
 
-    def _begun(self) -> AbstractContextManager[Connection]:
+    @contextmanager
+    def _begun(self) -> Iterator[Connection]:
+        """Write on a connection that is kept from one commit to the next, until one fails."""
+        try:
+            connection, transaction = self._begin()
+            with transaction:
+                yield connection
+        except BaseException:
+            self._let_go()
+            raise
+
+    def _begin(self) -> tuple[Connection, Transaction]:
         """Begin a transaction that writes."""
-        return self._writing_engine.begin()
+        if self._kept is None:
+            self._kept = self._writing_engine.connect()
+        return self._kept, self._kept.begin()
+
+    def _let_go(self) -> None:
+        kept, self._kept = self._kept, None
+        if kept is not None:
+            kept.close()
 
     @property
     @abstractmethod

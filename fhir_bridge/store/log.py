@@ -56,6 +56,11 @@ class Log(Part):
         """Return the newest log's name, e.g. ``bridge.example/audit/2026``."""
         return self._trust.log
 
+    def close(self) -> None:
+        """Close the store; it can be opened again."""
+        self._sequencer.close()
+        self._database.close()
+
     def begin(self, origin: str) -> None:
         """Write the first entry where there is no log; what another began is left as it is."""
         log = f"{origin}/audit/{self._clock.now().astimezone(UTC):%Y}"
@@ -94,6 +99,21 @@ class Log(Part):
             SettingsError: A member of an entry is not written as it must be.
         """
         return self._sequencer.append(self._request(entries, event_id))
+
+    async def append_soon(self, *entries: NewEntry, event_id: str) -> Appended:
+        """
+        Write acts down as `append` does, while other coroutines go on.
+
+        Args:
+            entries: At least one, of one transfer.
+            event_id: A UUID that names this append. Who is cancelled while he
+                waits asks again by it.
+
+        Raises:
+            BridgeError: As of `append`.
+        """
+        request = self._request(entries, event_id)
+        return await self._sequencer.append_soon(request.acts, request.event_id)
 
     def heartbeat(self) -> bool:
         """
@@ -221,8 +241,8 @@ class Log(Part):
         Under the seal's key, because ids follow from the transfer: whoever
         foretells one and files an older entry under it would be believed.
         """
-        mac = self._seal.mac("event", uuid.UUID(event_id).bytes)
-        return str(uuid.UUID(bytes=mac[:16]))
+        mac = self._seal.mac("event", uuid.UUID(event_id).bytes).hex()
+        return f"{mac[:8]}-{mac[8:12]}-{mac[12:16]}-{mac[16:20]}-{mac[20:32]}"
 
 
 def _is_lost(error: StoreUnavailable) -> bool:

@@ -134,10 +134,6 @@ class Store(
         """Return what servers said of themselves within the hour."""
         return Statements(self._opened.folder, self._opened.clock)
 
-    def close(self) -> None:
-        """Close the store; it can be opened again."""
-        self._database.close()
-
     def __enter__(self) -> Self:
         """Return the store."""
         return self

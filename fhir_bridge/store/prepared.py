@@ -31,8 +31,8 @@ class Ready:
     """SQL as the driver takes it, with its parameters."""
 
     sql: str
-    rows: Sequence[Any]
-    """One for each time that it runs."""
+    rows: Sequence[Any] = ()
+    """One for each time that it runs; none when it has no parameters."""
 
 
 class Prepared:
@@ -133,7 +133,9 @@ def execute(connection: Connection, *statements: Ready) -> None:
     try:
         with _in_one_go(driver, statements):
             for one in statements:
-                if len(one.rows) == 1:
+                if not one.rows:
+                    cursor.execute(one.sql)
+                elif len(one.rows) == 1:
                     cursor.execute(one.sql, one.rows[0])
                 else:
                     cursor.executemany(one.sql, one.rows)

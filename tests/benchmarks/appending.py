@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import itertools
 import os
 import sqlite3
 import statistics
@@ -9,8 +11,7 @@ import tempfile
 import threading
 import time
 import uuid
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import psycopg
@@ -29,9 +30,9 @@ _BODY = b'{"resourceType":"AuditEvent","text":"' + b"x" * 2400 + b'"}'
 
 
 def report() -> None:
-    """Measure with 1 to 512 appends in flight, and print appends a second and how long one took."""
+    """Measure with 1 to 512 appends in flight; print appends a second and how long one took."""
     print("\nDurable signed appends, each with a body of 2.4 KB (a second; p50 and p99 in ms)")
-    print(f"{'':<12}{'raw, 1 a commit':>16}" + "".join(f"{at:>26}" for at in _IN_FLIGHT))
+    print(f"{'':<23}{'raw, 1 a commit':>16}" + "".join(f"{at:>24}" for at in _IN_FLIGHT))
     with tempfile.TemporaryDirectory() as folder:
         _measure("SQLite", _raw_sqlite(Path(folder) / "raw.db"), Path(folder) / "store", "")
         if os.environ.get("FHIR_BRIDGE_POSTGRES"):
@@ -42,24 +43,62 @@ def report() -> None:
 
 def _measure(name: str, raw: Callable[[], None], folder: Path, url: str) -> None:
     floor = _rate_alone(raw)
-    shown = []
     with Store.open(folder, log_origin="bridge.example", database=url) as store:
-        for in_flight in _IN_FLIGHT:
-            rate, times = _appends(store, in_flight)
-            p50, p99 = (1000 * times[int(len(times) * part)] for part in (0.5, 0.99))
-            ratio = f" {rate / floor:.2f}x" if in_flight == 1 else ""
-            shown.append(f"{rate:>9,.0f}{ratio} ({p50:.1f}, {p99:.1f})".rjust(26))
+        for how, run in (("threads", _threads), ("coroutines", _coroutines)):
+            shown = []
+            for in_flight in _IN_FLIGHT:
+                start, taken = time.perf_counter(), run(store, in_flight)
+                times = sorted(taken)
+                rate = len(times) / (time.perf_counter() - start)
+                p50, p99 = (1000 * times[int(len(times) * part)] for part in (0.5, 0.99))
+                ratio = f" {rate / floor:.2f}x" if in_flight == 1 else ""
+                shown.append(f"{rate:>9,.0f}{ratio} ({p50:.1f}, {p99:.1f})".rjust(24))
+            print(f"{name + ', ' + how:<23}{floor:>16,.0f}" + "".join(shown), flush=True)
         store.verify()
-    print(f"{name:<12}{floor:>16,.0f}" + "".join(shown), flush=True)
 
 
-def _appends(store: Store, in_flight: int) -> tuple[float, list[float]]:
-    """Append from so many threads; return the rate and how long each took, sorted."""
-    taken: list[list[float]] = [[] for _ in range(in_flight)]
-    gate = threading.Barrier(in_flight + 1)
-    over = threading.Event()
+def _threads(store: Store, in_flight: int) -> list[float]:
+    """Append from so many threads; return how long each append took."""
+    taken: list[float] = []
+    end = time.perf_counter() + _SECONDS
 
-    def work(mine: list[float]) -> None:
+    def work() -> None:
+        acts = _acts()
+        while time.perf_counter() < end:
+            start = time.perf_counter()
+            store.append(next(acts), event_id=str(uuid.uuid4()))
+            taken.append(time.perf_counter() - start)
+
+    threads = [threading.Thread(target=work) for _ in range(in_flight)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return taken
+
+
+def _coroutines(store: Store, in_flight: int) -> list[float]:
+    """Append from so many coroutines; return how long each append took."""
+    taken: list[float] = []
+    end = time.perf_counter() + _SECONDS
+
+    async def work() -> None:
+        acts = _acts()
+        while time.perf_counter() < end:
+            start = time.perf_counter()
+            await store.append_soon(next(acts), event_id=str(uuid.uuid4()))
+            taken.append(time.perf_counter() - start)
+
+    async def all_of_them() -> None:
+        await asyncio.gather(*(work() for _ in range(in_flight)))
+
+    asyncio.run(all_of_them())
+    return taken
+
+
+def _acts() -> Iterator[NewEntry]:
+    """Give acts without end, so many to each transfer."""
+    while True:
         new = NewEntry(
             type=Event.DISCLOSURE_RESULT,
             actor="svc:bench",
@@ -75,26 +114,7 @@ def _appends(store: Store, in_flight: int) -> tuple[float, list[float]]:
             trace="cd" * 16,
             audit_event=_BODY,
         )
-        gate.wait()
-        while not over.is_set():
-            start = time.perf_counter()
-            store.append(new, event_id=str(uuid.uuid4()))
-            mine.append(time.perf_counter() - start)
-            if len(mine) % _ENTRIES == 0:
-                new = replace(new, transfer=str(uuid.uuid4()))
-
-    threads = [threading.Thread(target=work, args=(mine,)) for mine in taken]
-    for thread in threads:
-        thread.start()
-    gate.wait()
-    start = time.perf_counter()
-    over.wait(_SECONDS)
-    over.set()
-    for thread in threads:
-        thread.join()
-    seconds = time.perf_counter() - start
-    times = sorted(one for mine in taken for one in mine)
-    return len(times) / seconds, times
+        yield from itertools.repeat(new, _ENTRIES)
 
 
 def _rate_alone(act: Callable[[], None]) -> float:

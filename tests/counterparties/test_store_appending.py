@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 import time
 from collections.abc import Iterator
@@ -14,7 +15,8 @@ import pytest
 
 from fhir_bridge.errors import AlteredLog, SettingsError, StoreUnavailable
 from fhir_bridge.ledger import Checkpoint, Event, NewEntry
-from fhir_bridge.store import Appended, Store
+from fhir_bridge.store import Appended, Store, appending
+from fhir_bridge.store.appending import Request
 from tests.simulators.stores import Place
 from tests.simulators.ticking import Ticking
 
@@ -242,3 +244,95 @@ def test_two_that_find_the_same_silence_break_it_once(
     held._threads.shutdown()
 
     assert store.verify().entries == 2
+
+
+def test_coroutines_share_commits_with_each_other_and_with_threads(
+    store: Store, held: Held
+) -> None:
+    async def ask() -> list[Appended]:
+        asked = [store.append_soon(INTENT, event_id=number(at)) for at in range(50)]
+        return await asyncio.gather(*asked)
+
+    with held:
+        thread = held.ask(RESULT, event_id=number(100))
+        coroutines = held._threads.submit(asyncio.run, ask())
+        while len(store._sequencer._waiting) < 51:
+            time.sleep(0.001)  # noqa: TID251 - until all have come so far
+    appended = coroutines.result(10)
+
+    assert thread.result(10).first == 1
+    assert [one.first for one in appended] == list(range(2, 52))
+    assert store.verify().checkpoints == 2
+
+
+def test_coroutines_alone_are_written_for(store: Store) -> None:
+    async def ask() -> list[int]:
+        firsts = []
+        for at in range(5):
+            asked = [store.append_soon(INTENT, event_id=number(10 * at + one)) for one in range(4)]
+            firsts += [one.first for one in await asyncio.gather(*asked)]
+        return firsts
+
+    assert asyncio.run(ask()) == list(range(1, 21))
+    assert store.append(RESULT, event_id=number(100)).first == 21
+    assert store.verify().checkpoints < 22
+
+
+def test_each_coroutine_gets_its_own_error(store: Store, place: Place) -> None:
+    async def ask() -> list[Appended | BaseException]:
+        asked = [
+            store.append_soon(INTENT, event_id=number(1)),
+            store.append_soon(RESULT, event_id=number(1)),
+            store.append_soon(RESULT, event_id=number(2)),
+        ]
+        return await asyncio.gather(*asked, return_exceptions=True)
+
+    first, wrong, last = asyncio.run(ask())
+    assert isinstance(first, Appended)
+    assert isinstance(wrong, AlteredLog)
+    assert isinstance(last, Appended)
+    place.alter("alter table audit_checkpoint rename to away")
+
+    assert [type(one) for one in asyncio.run(ask())] == [StoreUnavailable] * 3
+
+
+def test_a_coroutine_that_was_cancelled_hinders_nobody(store: Store, held: Held) -> None:
+    async def ask() -> Appended:
+        first = asyncio.create_task(store.append_soon(INTENT, event_id=number(1)))
+        second = asyncio.create_task(store.append_soon(RESULT, event_id=number(2)))
+        await asyncio.sleep(0)
+        first.cancel()
+        return await second
+
+    with held:
+        asked = held._threads.submit(asyncio.run, ask())
+        while len(store._sequencer._waiting) < 2:
+            time.sleep(0.001)  # noqa: TID251 - until both have come so far
+
+    assert asked.result(10).first == 2
+    assert store.append(INTENT, event_id=number(1)).first == 1
+
+
+def test_who_is_interrupted_while_waiting_hinders_nobody(
+    store: Store, held: Held, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also when the turn to write for the others comes to him just then."""
+    real = Request.wait
+
+    def interrupted(request: Request) -> None:
+        real(request)
+        raise KeyboardInterrupt
+
+    with held:
+        leader = held.ask(INTENT, event_id=number(1))
+        monkeypatch.setattr(Request, "wait", interrupted)
+        monkeypatch.setattr(appending, "_ENTRIES_MAX", 1)
+        heir = held.ask(INTENT, event_id=number(2))
+        monkeypatch.setattr(Request, "wait", real)
+        last = held.ask(RESULT, event_id=number(3))
+
+    assert leader.result(10).first == 1
+    with pytest.raises(KeyboardInterrupt):
+        heir.result(10)
+    assert last.result(10).first == 2
+    assert store.append(INTENT, event_id=number(2)).first == 3
