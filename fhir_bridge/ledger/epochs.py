@@ -50,6 +50,11 @@ class Epochs:
         return tuple(epoch.key for epoch in self._epochs if epoch.covers(size))
 
     @property
+    def log(self) -> str:
+        """Return the log's name."""
+        return self._log
+
+    @property
     def all(self) -> tuple[Epoch, ...]:
         """Return the keys with their sizes, oldest first."""
         return tuple(self._epochs)

@@ -1,18 +1,17 @@
 """
 One commit of the log: entries of many appends, one tree, one signature.
 
-Before the bridge signs, it checks that the head is the one it, or the key it
-holds, signed last: a log that was rolled back or altered under it is not signed
-on. The first commit of a new year closes the former year's log and opens the
-next, all at once.
+The first commit of a new year closes the former year's log and opens the next,
+all at once. A key is changed in a commit whose checkpoint both keys sign.
 """
 
 from __future__ import annotations
 
 import uuid
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from sqlalchemy import Connection
 
 from fhir_bridge.errors import AlteredLog, BridgeError
@@ -23,6 +22,7 @@ from fhir_bridge.ledger import (
     Frontier,
     NewEntry,
     Place,
+    Signer,
     decode_entry,
     leaf_hash,
     timestamp,
@@ -31,6 +31,7 @@ from fhir_bridge.store import growth
 from fhir_bridge.store.appending import Appended, Request
 from fhir_bridge.store.database import Opened
 from fhir_bridge.store.drafting import Act, is_same
+from fhir_bridge.store.trust import Signed, Trust
 
 BRIDGE = "svc:fhir-bridge"
 """The actor of what the bridge does by itself."""
@@ -39,68 +40,6 @@ _CLOCK_WENT_BACK = NewEntry(
     type=Event.INTEGRITY_ALARM, actor=BRIDGE, outcome="8", step="clock-went-back"
 )
 _CLOSED = NewEntry(type=Event.LOG_CLOSED, actor=BRIDGE)
-
-
-@dataclass(frozen=True, slots=True)
-class Signed:
-    """What was signed: a checkpoint of a year's log."""
-
-    year: int
-    checkpoint: Checkpoint
-
-    @classmethod
-    def of(cls, checkpoint: Checkpoint) -> Signed:
-        """Take up a checkpoint; its log's name ends with the year."""
-        return cls(int(checkpoint.origin[-4:]), checkpoint)
-
-    def __lt__(self, other: Signed) -> bool:
-        """Say whether it is the earlier one."""
-        return (self.year, self.checkpoint.size) < (other.year, other.checkpoint.size)
-
-
-class Trust:
-    """What this process saw signed last; nothing older is signed on."""
-
-    def __init__(self, opened: Opened) -> None:
-        """Start with nothing seen."""
-        self._opened = opened
-        self.signed: Signed | None = None
-
-    @property
-    def log(self) -> str:
-        """Return the name of the log that was signed last."""
-        assert self.signed is not None, "a log has a first checkpoint"
-        return self.signed.checkpoint.origin
-
-    def remember(self, seen: Signed | None) -> None:
-        """Remember, after the commit, what was signed last; None is nothing new."""
-        if seen is not None and (self.signed is None or seen > self.signed):
-            self.signed = seen
-
-    def open(self, log: str, note: str | None) -> Checkpoint:
-        """Return a checkpoint whose signature is right."""
-        if note is None:
-            raise AlteredLog("a checkpoint of the log is missing: run audit verify-db")
-        return Checkpoint.parse(self._opened.keys.signer(log).verifier.open(note))
-
-    def frontier(self, head: growth.Head) -> Frontier:
-        """Return the tree to grow from, when it is the one that was signed last."""
-        frontier = Frontier.of(head.size, head.frontier)
-        if frontier is None:
-            raise AlteredLog("the log's head was altered: run audit verify-db")
-        found = Signed(
-            head.year, Checkpoint(origin=head.log, size=frontier.size, root=frontier.root())
-        )
-        if self.signed is not None and found < self.signed:
-            raise AlteredLog("the log is shorter than it was: it was set back under the bridge")
-        if found != self.signed and found.checkpoint != self.open(head.log, head.note):
-            raise AlteredLog("the log's head is not what was signed last: run audit verify-db")
-        return frontier
-
-    def take_up(self, head: growth.Head) -> None:
-        """Start from a head that was read, when the key signed it."""
-        self.frontier(head)
-        self.remember(Signed.of(self.open(head.log, head.note)))
 
 
 class Batch:
@@ -152,6 +91,28 @@ class Batch:
             _settle_twin(twin, fresh[twin.event_id])
         return self._signed
 
+    def change_key(self, after: Ed25519PrivateKey, entry: NewEntry) -> Signed:
+        """
+        Write that another key signs the log from here on, under both keys.
+
+        Args:
+            after: The key that follows.
+            entry: Says who changed it.
+
+        Returns:
+            As of `run`.
+        """
+        self._head = growth.look(self._connection, [], []).head
+        self._begin_growing()
+        if first := self._due():
+            self._place(first, [])
+        head = self._head
+        follower = Signer(head.log, after)
+        entry = replace(entry, vkey=str(follower.verifier))
+        self._place([_own(entry, head.log, f"key/{head.size}")], [], after=follower)
+        assert self._signed is not None, "something was written"
+        return self._signed
+
     def _settle(self, request: Request, year: int, first: int) -> None:
         """
         Give back what an earlier append with this id wrote.
@@ -165,7 +126,7 @@ class Batch:
             entries = tuple(map(decode_entry, leaves))
             if len(entries) != len(acts) or not all(map(is_same, entries, acts)):
                 raise AlteredLog(f"entry {first} is filed as another act: run audit verify-db")
-            checkpoint = self._trust.open(entries[0].log, note)
+            checkpoint = self._trust.open_earlier(self._connection, entries[0].log, note)
         except BridgeError as error:
             request.error = error
             return
@@ -174,15 +135,22 @@ class Batch:
         )
 
     def _grow(self, requests: Sequence[Request]) -> None:
+        self._begin_growing()
+        self._place(self._due(), requests)
+
+    def _begin_growing(self) -> None:
         self._frontier = self._trust.frontier(self._head)
         self._t = max(self._now, self._head.at)
-        first: list[Request] = []
-        if int(self._t[:4]) > self._head.year:
-            first.append(self._turn_the_year())
-        elif self._now < self._head.at and not self._head.behind:
+
+    def _due(self) -> list[Request]:
+        """Return what must be written before anything else."""
+        head = self._head
+        if int(self._t[:4]) > head.year:
+            return [self._turn_the_year()]
+        if self._now < head.at and not head.behind:
             # Once for each time the clock goes back, not for every entry until it catches up.
-            first.append(_own(_CLOCK_WENT_BACK, self._head.log, f"alarm/{self._head.size}"))
-        self._place(first, requests)
+            return [_own(_CLOCK_WENT_BACK, head.log, f"alarm/{head.size}")]
+        return []
 
     def _turn_the_year(self) -> Request:
         """End the log of the former year; return what opens the next."""
@@ -200,7 +168,9 @@ class Batch:
         new = NewEntry(type=Event.LOG_OPENED, actor=BRIDGE, vkey=vkey, checkpoint=former)
         return Request([Act.of(new, log)], str(uuid.uuid5(uuid.NAMESPACE_URL, log)))
 
-    def _place(self, first: Sequence[Request], requests: Sequence[Request]) -> None:
+    def _place(
+        self, first: Sequence[Request], requests: Sequence[Request], *, after: Signer | None = None
+    ) -> None:
         """Give all acts their places and write them under one checkpoint."""
         head, requests = self._head, [*first, *requests]
         numbers = self._numbers
@@ -213,10 +183,10 @@ class Batch:
                 drafted.append(act.placed(place, id_, self._opened.seal))
                 if request.urn is not None and seq is not None:
                     numbers[request.urn] = seq + 1
-        self._write(drafted)
+        self._write(drafted, after)
         self._tell(requests, [draft.entry for draft in drafted])
 
-    def _write(self, drafted: Sequence[growth.Drafted]) -> None:
+    def _write(self, drafted: Sequence[growth.Drafted], after: Signer | None) -> None:
         head, frontier = self._head, self._frontier
         for draft in drafted:
             frontier = frontier.appended(leaf_hash(draft.leaf))
@@ -225,10 +195,10 @@ class Batch:
         grown = growth.Growth(
             drafted=drafted,
             frontier=frontier,
-            note=signer.sign(str(checkpoint)),
+            note=signer.sign(str(checkpoint)) + (after.line(str(checkpoint)) if after else ""),
             at=self._t,
             behind=self._now < head.at,
-            vkey=str(signer.verifier),
+            vkey=str((after or signer).verifier),
         )
         self._head = growth.write(self._connection, head, grown)
         self._frontier = frontier

@@ -17,7 +17,7 @@ from sqlalchemy import Connection, select
 from sqlalchemy.exc import DBAPIError
 
 from fhir_bridge import lossless
-from fhir_bridge.errors import StoreUnavailable
+from fhir_bridge.errors import BridgeError, StoreUnavailable
 from fhir_bridge.ledger import (
     Checkpoint,
     Entry,
@@ -29,9 +29,10 @@ from fhir_bridge.ledger import (
 )
 from fhir_bridge.store import growth, schema
 from fhir_bridge.store.appending import Appended, Request, Sequencer
-from fhir_bridge.store.batch import BRIDGE, Batch, Signed, Trust
+from fhir_bridge.store.batch import BRIDGE, Batch
 from fhir_bridge.store.database import Opened, Part
 from fhir_bridge.store.drafting import Act
+from fhir_bridge.store.trust import Signed, Trust
 from fhir_bridge.store.verification import Verified, verify
 
 HEARTBEAT = timedelta(seconds=60)
@@ -158,12 +159,14 @@ class Log(Part):
         """Return the newest log's last checkpoint, its signature verified."""
         with self._database.reading() as connection:
             head = growth.show_head(connection)
+        self._trust.follow(head)
         return self._trust.open(head.log, head.note)
 
     def note(self) -> str:
         """Return the last checkpoint as a signed note, its signature verified."""
         with self._database.reading() as connection:
             head = growth.show_head(connection)
+        self._trust.follow(head)
         self._trust.open(head.log, head.note)
         return str(head.note)
 
@@ -197,10 +200,20 @@ class Log(Part):
         Recompute the whole log from its rows.
 
         Raises:
-            AlteredLog: Names the first fault.
+            AlteredLog: Names the first fault; also a log that is right in
+                itself, but shorter than this process has seen it.
         """
+        before: BridgeError | None = None
+        try:
+            # Another process may have changed the key, or begun another year's log.
+            self.resume()
+        except BridgeError as error:
+            before = error
         with self._database.reading() as connection:
-            return verify(connection, self.verifier, self._seal)
+            verified = verify(connection, self.verifier, self._seal)
+        if before is not None:
+            raise before
+        return verified
 
     def _append(
         self, connection: Connection, entries: Sequence[NewEntry], event_id: str

@@ -66,23 +66,6 @@ def verify(connection: Connection, key: VerifierKey, seal: Seal) -> Verified:
         raise AlteredLog("the log's tables are damaged: their rows cannot be read") from error
 
 
-def read_epochs(connection: Connection, key: VerifierKey, seal: Seal) -> tuple[Epochs, ...]:
-    """
-    Return the keys of each log, oldest first, as its verified entries say.
-
-    Args:
-        connection: As of `verify`.
-        key: As of `verify`.
-        seal: As of `verify`.
-
-    Raises:
-        AlteredLog: The logs do not verify.
-    """
-    with ExitStack() as cursors:
-        rows = Rows(connection=connection, cursors=cursors, seal=seal, numbers=Counter())
-        return tuple(log.epochs for log in _recomputed(rows, key))
-
-
 def _is_about_tables(error: OperationalError) -> bool:
     """Tell a missing table or column, which SQLite files under operation, from a failing disk."""
     return getattr(error.orig, "sqlite_errorname", "") == "SQLITE_ERROR"
