@@ -184,6 +184,7 @@ def _auditing(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     acts = audit.add_subparsers(dest="act", metavar="ACT", required=True)
     _command(acts, "verify-db", "recompute the whole log from its rows and check each signature")
     _proving(acts)
+    _keys(acts)
     _command(acts, "witness", "have each witness cosign the log, and say which did")
     page = _command(acts, "page", "write the page on which a patient checks a receipt")
     page.add_argument("file", type=Path, metavar="FILE", help="must not exist")
@@ -233,6 +234,21 @@ def _proving(acts: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         if name == "verify":
             verify.add_argument("--since", type=Path, metavar="FILE", help="a checkpoint you kept")
             verify.add_argument("--bodies", action="store_true", help="and what entries commit to")
+
+
+def _keys(acts: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    keys = acts.add_parser("keys", help="the log's keys, and a root key that vouches for them")
+    key_acts = keys.add_subparsers(dest="key_act", metavar="KEY-ACT", required=True)
+    _command(key_acts, "show", "print each key with the sizes of the log that it signs")
+    _command(key_acts, "rotate", "have another key sign from here on; the old one is destroyed")
+    root = key_acts.add_parser("root", help="make a root key, away from the bridge; encrypted")
+    root.add_argument("file", type=Path, metavar="FILE", help="must not exist")
+    root.add_argument("--name", required=True, metavar="NAME", help="e.g. bridge.example/root")
+    policy = _command(key_acts, "policy", "sign the list of the log's keys and witnesses")
+    policy.add_argument("--root-key", type=Path, required=True, metavar="FILE", help="the root key")
+    for one in (root, policy):
+        one.add_argument("--passphrase-env", metavar="NAME", help="variable with the passphrase")
+        one.add_argument("--passphrase-file", type=Path, metavar="FILE", help="or a file with it")
 
 
 def _signing_in(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

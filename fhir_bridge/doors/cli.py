@@ -330,6 +330,12 @@ def _jwks(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _keys(arguments: argparse.Namespace) -> int:
+    from fhir_bridge.doors.keys import run
+
+    return run(arguments, _show, _open)
+
+
 def _doctor(arguments: argparse.Namespace) -> int:
     from fhir_bridge.doors.doctor import run
 
@@ -369,6 +375,7 @@ _ACTS: dict[str, Callable[[argparse.Namespace], int]] = {
     "audit prove": _proving,
     "audit verify": _proving,
     "audit verify-receipt": _proving,
+    "audit keys": _keys,
     "audit witness": _witness,
     "audit page": _page,
     "audit disclosures": _disclosures,

@@ -9,6 +9,7 @@ without its key, means that something was taken away, and is refused.
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -17,6 +18,7 @@ from sqlalchemy import select
 
 from fhir_bridge.clock import Clock
 from fhir_bridge.errors import AlteredLog, SettingsError, Tampered
+from fhir_bridge.settings import Settings
 from fhir_bridge.store import growth, schema
 from fhir_bridge.store.api_keys import ApiKeys
 from fhir_bridge.store.database import VERSION, Database, Opened
@@ -111,6 +113,30 @@ class Store(
         except BaseException:
             connected.close()
             raise
+
+    @classmethod
+    def settled(
+        cls, settings: Settings, *, environ: Mapping[str, str], clock: Clock | None = None
+    ) -> Self:
+        """
+        Open the store that the settings name.
+
+        Args:
+            settings: What the operator has written down.
+            environ: The environment, where a passphrase may stand.
+            clock: Where the time comes from.
+
+        Raises:
+            BridgeError: As of `open`.
+        """
+        secret = settings.log_passphrase
+        return cls.open(
+            settings.store,
+            log_origin=settings.log_origin,
+            clock=clock,
+            database=settings.database,
+            passphrase=None if secret is None else secret.read(environ).encode(),
+        )
 
     @classmethod
     def _take_up(cls, opened: Opened, origin: str) -> Self:

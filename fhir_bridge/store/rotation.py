@@ -69,6 +69,16 @@ class Rotation(Log):
             found = read_epochs(connection, newest, key)
         return tuple(epoch for epochs in found.values() for epoch in epochs.all)
 
+    def write_file(self, name: str, content: bytes) -> None:
+        """
+        Write a file into the store's folder; it is there whole and on the disk, or not at all.
+
+        Raises:
+            StoreUnavailable: It could not be written.
+        """
+        folder = self._opened.folder
+        folder.write_private(folder.path / name, content)
+
     def _refuse_unnamed(self) -> None:
         """Refuse where the first entry does not name the key: nobody could tell it later."""
         newest = select(func.max(schema.head.c.year)).scalar_subquery()
