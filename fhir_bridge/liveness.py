@@ -36,6 +36,9 @@ _KEEPALIVE = {
 class Liveness(Protocol):
     """Locks that end with their holder."""
 
+    certain: bool
+    """Whether a lock that is free once tells that its holder is dead."""
+
     def hold(self, name: str) -> None:
         """Take the lock of this worker, for its whole life."""
 
@@ -54,6 +57,8 @@ class Liveness(Protocol):
 
 class FileLiveness:
     """Locks on files of a folder: for workers of one machine."""
+
+    certain = True
 
     def __init__(self, folder: Path) -> None:
         """Make the folder when it is missing."""
@@ -99,8 +104,11 @@ class PostgresqlLiveness:
     Advisory locks of one session: for workers of many machines.
 
     Behind a pooler that gives each transaction another session the locks would
-    belong to nobody; that is refused when it is seen.
+    belong to nobody; that is refused when it is seen. A server that starts again
+    frees every lock at once, so that one look is not enough.
     """
+
+    certain = False
 
     def __init__(self, url: str) -> None:
         """

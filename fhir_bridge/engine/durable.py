@@ -271,8 +271,8 @@ class Engine:
         """
         Take back the turns of dead workers.
 
-        A server that started again frees every lock at once, and live workers
-        take theirs again: only who is found dead twice in a row is.
+        Where a server that starts again frees every lock, live workers take
+        theirs again: there only who is found dead twice in a row is.
 
         Returns:
             How many turns were taken back.
@@ -283,7 +283,7 @@ class Engine:
             if worker == self.name or not self._live.take(worker):
                 continue
             try:
-                if worker in before:
+                if self._live.certain or worker in before:
                     taken += self._recover(worker)
                     structlog.get_logger().warning(Log.WORKER_DIED, count=taken)
                 else:

@@ -35,6 +35,7 @@ from fhir_bridge.ledger.proofs import (
     inclusion_proof,
     is_consistent,
     is_included,
+    subtrees_from,
     subtrees_of,
 )
 from fhir_bridge.ledger.receipt import Receipt
@@ -70,6 +71,7 @@ __all__ = [
     "is_included",
     "leaf_hash",
     "node_hash",
+    "subtrees_from",
     "subtrees_of",
     "timestamp",
     "transfer_urn",

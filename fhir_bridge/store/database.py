@@ -15,16 +15,16 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from sqlalchemy import Connection, Engine, Transaction, text
+from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import SQLAlchemyError
 
 from fhir_bridge.clock import Clock
 from fhir_bridge.errors import SettingsError, StoreUnavailable
+from fhir_bridge.ledger import Signer
 from fhir_bridge.store.folder import Folder
-from fhir_bridge.store.keyring import Keyring
 from fhir_bridge.store.seal import Seal
 
-VERSION = "0012"
+VERSION = "0011"
 """The newest step in migrations/versions; compared by one query, because Alembic loads slowly."""
 
 
@@ -56,11 +56,9 @@ class Database(ABC):
         self._writing_engine = writing
         self._writer = threading.Lock()
         self._stopped = False
-        self._kept: Connection | None = None
 
     def close(self) -> None:
         """Close every connection."""
-        self._let_go()
         self._reading_engine.dispose()
         self._writing_engine.dispose()
 
@@ -109,27 +107,9 @@ class Database(ABC):
     def _unreadable(self) -> StoreUnavailable:
         return StoreUnavailable(f"the store cannot be read: {self._advice}")
 
-    @contextmanager
-    def _begun(self) -> Iterator[Connection]:
-        """Write on a connection that is kept from one commit to the next, until one fails."""
-        try:
-            connection, transaction = self._begin()
-            with transaction:
-                yield connection
-        except BaseException:
-            self._let_go()
-            raise
-
-    def _begin(self) -> tuple[Connection, Transaction]:
+    def _begun(self) -> AbstractContextManager[Connection]:
         """Begin a transaction that writes."""
-        if self._kept is None:
-            self._kept = self._writing_engine.connect()
-        return self._kept, self._kept.begin()
-
-    def _let_go(self) -> None:
-        kept, self._kept = self._kept, None
-        if kept is not None:
-            kept.close()
+        return self._writing_engine.begin()
 
     @property
     @abstractmethod
@@ -199,12 +179,9 @@ class Database(ABC):
                 return None
             raise self._unreadable() from error
 
-    def upgrade(self, to: str = VERSION) -> None:
+    def upgrade(self) -> None:
         """
-        Bring the tables to a version, one process at a time.
-
-        Args:
-            to: The version; an older one only to try how one becomes the next.
+        Bring the tables to this version, one process at a time.
 
         Raises:
             SettingsError: They are of a newer version.
@@ -224,7 +201,7 @@ class Database(ABC):
         config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
         with self.writing() as connection:
             config.attributes["connection"] = connection
-            command.upgrade(config, to)
+            command.upgrade(config, "head")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -235,7 +212,9 @@ class Opened:
     database: Database
     clock: Clock
     seal: Seal
-    keys: Keyring
+    signer: Signer
+    log: str
+    """The log's name, e.g. ``bridge.example/audit/2026``."""
 
 
 class Part:

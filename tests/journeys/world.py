@@ -81,8 +81,12 @@ class Time:
     """How much later than NOW it is."""
     really: bool = False
     """Waits as long as the world does, for tests in which several wait for each other."""
+    todays: bool = False
+    """Is the machine's own, for tests in which processes of their own take part."""
 
     def clock(self) -> Clock:
+        if self.todays:
+            return Clock()
         if self.really:
             return Clock(now=self.now)
         return Clock(now=self.now, monotonic=lambda: self.seconds, sleep=self._sleep)
@@ -139,6 +143,7 @@ class World:
         second: Profile | None = None,
         keeps_bodies: bool = False,
         really_waits: bool = False,
+        todays: bool = False,
         written: Mapping[str, str] | None = None,
     ) -> None:
         """
@@ -150,10 +155,10 @@ class World:
         self.folder = folder
         self.written = dict(written or {})
         self._toml = ""
-        folder.mkdir(exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=True)
         self.story = stories.load(story)
         self.faults = Faults()
-        self.time = Time(really=really_waits)
+        self.time = Time(really=really_waits, todays=todays)
         clock = self.time.clock()
         self.first = Sandbox(
             name=FIRST, faults=self.faults, profile=first, clock=clock, keeps_bodies=keeps_bodies
