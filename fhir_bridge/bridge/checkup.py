@@ -26,6 +26,7 @@ from fhir_bridge.settings import (
     Settings,
     WatchSettings,
     WebhookSettings,
+    environment,
     read_server,
 )
 from fhir_bridge.store import ServerRow, Store
@@ -124,12 +125,7 @@ class Checkup:
 
     def _store(self, opened: list[Store]) -> Iterator[Finding]:
         settings = self._settings
-        store = Store.open(
-            settings.store,
-            clock=self._clock,
-            log_origin=settings.log_origin,
-            database=settings.database,
-        )
+        store = Store.settled(settings, environ=environment(), clock=self._clock)
         opened.append(store)
         kept = "PostgreSQL" if settings.database else str(settings.store)
         size = store.checkpoint().size

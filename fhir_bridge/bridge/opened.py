@@ -21,7 +21,7 @@ from fhir_bridge.providers import Providers, Servers
 from fhir_bridge.references import ClosurePolicy
 from fhir_bridge.repository import LIMITS, Repository
 from fhir_bridge.sensitivity import SensitivityBook
-from fhir_bridge.settings import Settings
+from fhir_bridge.settings import Settings, environment
 from fhir_bridge.store import Store, TransferRow
 from fhir_bridge.transfer import Order
 from fhir_bridge.wire import Side
@@ -69,12 +69,7 @@ class Opened:
             StoreUnavailable: The store cannot be written.
         """
         clock = clock or Clock()
-        store = Store.open(
-            settings.store,
-            clock=clock,
-            log_origin=settings.log_origin,
-            database=settings.database,
-        )
+        store = Store.settled(settings, environ=environment(), clock=clock)
         return cls(settings, store, actor=actor, tell=tell, clock=clock)
 
     @property

@@ -183,6 +183,8 @@ def _auditing(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     audit = commands.add_parser("audit", help="check the signed log")
     acts = audit.add_subparsers(dest="act", metavar="ACT", required=True)
     _command(acts, "verify-db", "recompute the whole log from its rows and check each signature")
+    _proving(acts)
+    _keys(acts)
     _command(acts, "witness", "have each witness cosign the log, and say which did")
     page = _command(acts, "page", "write the page on which a patient checks a receipt")
     page.add_argument("file", type=Path, metavar="FILE", help="must not exist")
@@ -194,6 +196,59 @@ def _auditing(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     shown = disclosures.add_mutually_exclusive_group()
     shown.add_argument("--json", action="store_true", help="the result as one JSON object")
     shown.add_argument("--html", type=Path, metavar="FILE", help="a page to print; a new file")
+
+
+def _proving(acts: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    export = _command(acts, "export", "hand the log out as files that anyone can verify; signed")
+    add = export.add_argument
+    add("path", type=Path, metavar="DIR|ZIP", help="must not exist")
+    add("--log", metavar="NAME", help="default: the newest")
+    add("--transfer", metavar="TRANSFER", help="only its entries, as receipts")
+    add(
+        "--without-bodies",
+        dest="bodies",
+        action="store_false",
+        help="leave out what the entries commit to",
+    )
+    receipt = _command(acts, "receipt", "print the proof of one act of a transfer; signed")
+    receipt.add_argument("transfer", metavar="TRANSFER")
+    receipt.add_argument(
+        "--act",
+        dest="act_of",
+        default="disclosure.result",
+        metavar="ACT",
+        help="default: disclosure.result; the last of its kind",
+    )
+    prove = _command(acts, "prove", "print the proof of one entry, not opened; signed")
+    prove.add_argument("idx", type=int, metavar="IDX")
+    prove.add_argument("--log", metavar="NAME", help="default: the newest")
+    for name, what, path in (
+        ("verify", "verify an export; needs no store", "DIR|ZIP"),
+        ("verify-receipt", "verify a receipt; needs no store", "FILE"),
+    ):
+        verify = acts.add_parser(name, help=what, description=what)
+        verify.add_argument("path", type=Path, metavar=path)
+        verify.add_argument("--root-key", metavar="VKEY", help="the custodian's, from outside")
+        verify.add_argument("--policy", type=Path, metavar="FILE", help="from outside")
+        verify.add_argument("--json", action="store_true", help="the result as one JSON object")
+        if name == "verify":
+            verify.add_argument("--since", type=Path, metavar="FILE", help="a checkpoint you kept")
+            verify.add_argument("--bodies", action="store_true", help="and what entries commit to")
+
+
+def _keys(acts: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    keys = acts.add_parser("keys", help="the log's keys, and a root key that vouches for them")
+    key_acts = keys.add_subparsers(dest="key_act", metavar="KEY-ACT", required=True)
+    _command(key_acts, "show", "print each key with the sizes of the log that it signs")
+    _command(key_acts, "rotate", "have another key sign from here on; the old one is destroyed")
+    root = key_acts.add_parser("root", help="make a root key, away from the bridge; encrypted")
+    root.add_argument("file", type=Path, metavar="FILE", help="must not exist")
+    root.add_argument("--name", required=True, metavar="NAME", help="e.g. bridge.example/root")
+    policy = _command(key_acts, "policy", "sign the list of the log's keys and witnesses")
+    policy.add_argument("--root-key", type=Path, required=True, metavar="FILE", help="the root key")
+    for one in (root, policy):
+        one.add_argument("--passphrase-env", metavar="NAME", help="variable with the passphrase")
+        one.add_argument("--passphrase-file", type=Path, metavar="FILE", help="or a file with it")
 
 
 def _signing_in(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

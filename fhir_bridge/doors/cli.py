@@ -289,7 +289,14 @@ def _verify(arguments: argparse.Namespace) -> int:
     with _open(arguments) as bridge:
         verified = bridge.verify_log()
     _show(f"verified: {verified.entries} entries, {verified.checkpoints} checkpoints")
+    _show(f"the key that signs: {verified.key}")
     return 0
+
+
+def _proving(arguments: argparse.Namespace) -> int:
+    from fhir_bridge.doors.proving import run
+
+    return run(arguments, _show, _open)
 
 
 def _witness(arguments: argparse.Namespace) -> int:
@@ -321,6 +328,12 @@ def _jwks(arguments: argparse.Namespace) -> int:
 
     _show(jwks(arguments))
     return 0
+
+
+def _keys(arguments: argparse.Namespace) -> int:
+    from fhir_bridge.doors.keys import run
+
+    return run(arguments, _show, _open)
 
 
 def _doctor(arguments: argparse.Namespace) -> int:
@@ -357,6 +370,12 @@ _ACTS: dict[str, Callable[[argparse.Namespace], int]] = {
     "cancel": _cancel,
     "consent draft": _draft,
     "audit verify-db": _verify,
+    "audit export": _proving,
+    "audit receipt": _proving,
+    "audit prove": _proving,
+    "audit verify": _proving,
+    "audit verify-receipt": _proving,
+    "audit keys": _keys,
     "audit witness": _witness,
     "audit page": _page,
     "audit disclosures": _disclosures,

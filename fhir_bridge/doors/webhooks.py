@@ -32,9 +32,7 @@ def run(arguments: argparse.Namespace, show: Callable[[str], None]) -> int:
         show(_new_secret(arguments))
         return 0
     settings = load(arguments.settings, store=arguments.store, environ=environment())
-    with Store.open(
-        settings.store, log_origin=settings.log_origin, database=settings.database
-    ) as store:
+    with Store.settled(settings, environ=environment()) as store:
         if arguments.act == "list":
             show("\n".join(_listed(settings, store)))
             return 0

@@ -15,6 +15,15 @@ from dataclasses import dataclass, field
 from fhir_bridge.errors import BadRecord, UnfilteredAnswer
 from fhir_bridge.fhir_server import SearchAnswer
 from fhir_bridge.journey.examining import Edge, Examined, Examiner, names_another
+from fhir_bridge.journey.missing import (
+    foreign_links,
+    foreign_patient,
+    is_partly,
+    linked_charts,
+    not_found,
+    partly,
+    shortfall,
+)
 from fhir_bridge.journey.parties import Parties, Provider
 from fhir_bridge.kinds import RECORD_TYPES, Sort
 from fhir_bridge.manifest import Gap
@@ -76,26 +85,11 @@ def gather(parties: Parties, patient: Resource, kinds: Sequence[Kind]) -> Found:
     _inherit_kinds(found, kinds)
     _inherit_from_subject_matter(found, kinds)
     _add_provenance(parties.source, examine, found, pool)
-    _name_foreign_links(found)
-    return found
-
-
-def _name_foreign_links(found: Found) -> None:
-    """What lies at another server is never asked for there: it is a gap, named by its place."""
     for ref, one in found.examined.items():
-        if ref in found.excluded or ref in found.foreign:
-            continue
-        for path in one.foreign_links:
-            found.gaps.append(
-                Gap(
-                    ref=f"{ref}#{path}",
-                    reason="foreign-link",
-                    sentence="what it refers to lies at another server, which is not registered"
-                    " → ask that provider",
-                    at="source",
-                    referrer=ref,
-                )
-            )
+        if ref not in found.excluded and ref not in found.foreign:
+            found.gaps += foreign_links(ref, one)
+    found.gaps += linked_charts(found.patient, parties.source.server.base)
+    return found
 
 
 def _pool(parties: Parties, found: Found, kinds: Sequence[Kind]) -> dict[RecordRef, Resource]:
@@ -113,13 +107,28 @@ def _pool(parties: Parties, found: Found, kinds: Sequence[Kind]) -> dict[RecordR
         for resource in answer.resources:
             if resource.type in types:
                 pool[resource.ref] = resource
-        missing = list(queries) if answer.shortfall else _short_of(provider, queries, pool)
+        short = _short_of(provider, queries, pool, patient.ref)
+        missing = list(queries) if answer.shortfall else short
     found.asked += missing
     for (type_, _), answer in zip(missing, _ask(provider, missing), strict=True):
         _refuse_unfiltered(answer, type_, patient, provider.server.base)
         pool.update((resource.ref, resource) for resource in answer.resources)
-        _note_shortfall(found, type_, answer)
-    return {ref: one for ref, one in pool.items() if not _is_our_copy(one, provider)}
+        found.gaps += shortfall(type_, patient, answer)
+    pool = {ref: one for ref, one in pool.items() if not _is_our_copy(one, provider)}
+    return _whole(provider, found, pool)
+
+
+def _whole(
+    provider: Provider, found: Found, pool: dict[RecordRef, Resource]
+) -> dict[RecordRef, Resource]:
+    """Read again what was not given in full; what never is must not pass for the record."""
+    given_partly = [ref for ref, one in pool.items() if is_partly(one)]
+    if not given_partly:
+        return pool
+    read = provider.server.read_many(given_partly)
+    whole = {ref: one for ref, one in read.items() if one is not None and not is_partly(one)}
+    found.gaps += [partly(ref) for ref in given_partly if ref not in whole]
+    return {ref: one for ref, one in pool.items() if ref not in given_partly} | whole
 
 
 def _ask(provider: Provider, queries: Sequence[tuple[str, dict[str, str]]]) -> list[SearchAnswer]:
@@ -136,13 +145,20 @@ def _short_of(
     provider: Provider,
     queries: Sequence[tuple[str, dict[str, str]]],
     pool: dict[RecordRef, Resource],
+    patient: RecordRef,
 ) -> list[tuple[str, dict[str, str]]]:
-    """Return the searches whose count is not what `$everything` brought."""
+    """
+    Return the searches whose count is not what `$everything` brought.
+
+    It may bring another patient's record too, which must not stand in for one
+    of this patient that it left out.
+    """
     counts = provider.server.counts(queries)
     have: dict[str, int] = {}
-    for ref in pool:
-        type_ = ref.partition("/")[0]
-        have[type_] = have.get(type_, 0) + 1
+    for ref, one in pool.items():
+        if patient.encode() in one.raw:
+            type_ = ref.partition("/")[0]
+            have[type_] = have.get(type_, 0) + 1
     return [
         query
         for query, count in zip(queries, counts, strict=True)
@@ -157,19 +173,6 @@ def _refuse_unfiltered(answer: SearchAnswer, type_: str, patient: Resource, base
                 f"a search for {patient.ref} returned a {type_} of another patient: this server"
                 " does not filter by patient, so nothing of it can be sent. Ask its operator"
             )
-
-
-def _note_shortfall(found: Found, type_: str, answer: SearchAnswer) -> None:
-    if answer.shortfall:
-        found.gaps.append(
-            Gap(
-                ref=f"{type_}?patient={found.patient.id}",
-                reason=answer.shortfall,
-                sentence=f"the first provider's server did not give every {type_} that it counts"
-                f" ({answer.matches} of {answer.total}) → ask its operator",
-                at="source",
-            )
-        )
 
 
 def _is_our_copy(resource: Resource, provider: Provider) -> bool:
@@ -258,36 +261,17 @@ def _read_missing(
     if not missing:
         return
     for ref, resource in provider.server.read_many(missing).items():
-        if resource is not None:
+        if resource is not None and not is_partly(resource):
             pool[ref] = resource
             continue
         absent.add(ref)
-        by, path = wanted[ref]
-        found.gaps.append(
-            Gap(
-                ref=ref,
-                reason="not-found",
-                sentence=f"the first provider does not have it; {by} refers to it"
-                f" ({path}) → ask the first provider",
-                at="source",
-                referrer=by,
-            )
-        )
+        found.gaps.append(not_found(ref, wanted[ref], in_part=resource is not None))
 
 
 def _set_aside(found: Found, ref: RecordRef, by: tuple[RecordRef, str]) -> None:
     """Another patient's resource: never travels, and neither does what names it."""
     found.foreign.add(ref)
-    found.gaps.append(
-        Gap(
-            ref=ref,
-            reason="foreign-patient",
-            sentence=f"it is about another patient; {by[0]} refers to it ({by[1]}) and is held"
-            " → ask the first provider to correct it",
-            at="source",
-            referrer=by[0],
-        )
-    )
+    found.gaps.append(foreign_patient(ref, by))
 
 
 def _inherit_kinds(found: Found, kinds: Sequence[Kind]) -> None:

@@ -121,7 +121,9 @@ class Office:
         if not transfers:
             self._sign(None, Event.ACCESS_VIEWED, act)
 
-    def exported(self, *, log: str, first: int, end: int, bodies: bool) -> int:
+    def exported(
+        self, *, log: str, first: int, end: int, bodies: bool, transfer: str | None = None
+    ) -> int:
         """
         Sign that a part of a log is handed out.
 
@@ -130,13 +132,14 @@ class Office:
             first: Index of the first entry.
             end: Index after the last.
             bodies: What the entries commit to is handed out too.
+            transfer: Of these entries, only those of this transfer.
 
         Returns:
             The entry's index.
         """
         details: dict[str, str | int] = {"log": log, "first": first, "end": end}
         details["bodies"] = "true" if bodies else "false"
-        return self._sign(None, Event.EXPORT_MADE, Act(details=details))
+        return self._sign(transfer, Event.EXPORT_MADE, Act(details=details))
 
     def issued(self, transfer: str | None, *, log: str, entry: int) -> int:
         """

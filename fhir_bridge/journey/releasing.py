@@ -60,7 +60,13 @@ def release(
     if fetch_attachments:
         decisions = _fetch_and_decide(pen, found, rules, attached, decisions)
     manifest = Manifest.of(_lines(found, decisions, attached))
-    gaps = (*found.gaps, *attached.gaps, *_gone(pen, manifest), *_wider(consent))
+    gaps = (
+        *found.gaps,
+        *attached.gaps,
+        *_gone(pen, manifest),
+        *_wider(consent),
+        *_hashes(attached),
+    )
     number = _save(pen, manifest, gaps)
     parties.store.set_state(requested.id, State.GATHERED)
     counts = manifest.counts()
@@ -141,6 +147,17 @@ def _wider(consent: Consented) -> Iterator[Gap]:
             at=NOTICE,
             referrer=newer,
         )
+
+
+def _hashes(attached: Attachments) -> Iterator[Gap]:
+    """Name records whose document has a hash in a form that FHIR does not have."""
+    words = {
+        "equal-sha256": "gives SHA-256 as hash of a document, where FHIR wants SHA-1; it is right",
+        "not-understood": "gives a hash of a document in a form that is not understood, so it was"
+        " not compared",
+    }
+    for ref, verdict in sorted(attached.notes.items()):
+        yield Gap(ref=ref, reason=f"hash-{verdict}", sentence=words[verdict], at=NOTICE)
 
 
 def _save(pen: Pen, manifest: Manifest, gaps: Sequence[Gap]) -> int:

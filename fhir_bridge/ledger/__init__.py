@@ -35,7 +35,6 @@ from fhir_bridge.ledger.proofs import (
     inclusion_proof,
     is_consistent,
     is_included,
-    subtrees_from,
     subtrees_of,
 )
 from fhir_bridge.ledger.receipt import Receipt
@@ -71,7 +70,6 @@ __all__ = [
     "is_included",
     "leaf_hash",
     "node_hash",
-    "subtrees_from",
     "subtrees_of",
     "timestamp",
     "transfer_urn",

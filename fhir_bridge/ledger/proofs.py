@@ -8,9 +8,9 @@ come from a checkpoint whose signature was verified.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
-from fhir_bridge.ledger.tree import HASH_BYTES, Frontier, leaf_hash, node_hash
+from fhir_bridge.ledger.tree import HASH_BYTES, Frontier, node_hash
 
 Subtrees = Callable[[int, int], bytes]
 """
@@ -200,27 +200,3 @@ def _peaks(first: int, end: int, subtrees: Subtrees) -> Iterator[bytes]:
         height = (end - first).bit_length() - 1
         yield subtrees(height, first >> height)
         first += 1 << height
-
-
-def subtrees_from(
-    leaves: Callable[[int, int], Iterable[bytes]], *, held: int = 1 << 16
-) -> Subtrees:
-    """
-    Give the subtrees of entries that are read where they lie.
-
-    Args:
-        leaves: Gives the entries from an index to another (not included).
-        held: How many leaf hashes may be in memory at once; a power of two.
-    """
-
-    def subtree(height: int, n: int) -> bytes:
-        first, end = n << height, (n + 1) << height
-        frontier = Frontier()
-        for at in range(first, end, held):
-            hashes = [leaf_hash(entry) for entry in leaves(at, min(at + held, end))]
-            while len(hashes) > 1:
-                hashes = parents(hashes)
-            frontier = frontier.appended(hashes[0])
-        return frontier.root()
-
-    return subtree

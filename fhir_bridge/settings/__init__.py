@@ -22,7 +22,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from fhir_bridge.errors import SettingsError
 from fhir_bridge.settings.addresses import is_loopback, trusted
 from fhir_bridge.settings.credentials import CredentialSettings, Secret, credential
-from fhir_bridge.settings.keeping import read_database
+from fhir_bridge.settings.keeping import LOG_ORIGIN, read_database, read_log
 from fhir_bridge.settings.tables import paths, refuse_unknown, table
 from fhir_bridge.settings.watching import WatchSettings, watches
 from fhir_bridge.settings.webhooks import WebhookSettings, webhooks
@@ -52,8 +52,6 @@ __all__ = [
     "organisation",
     "read_server",
 ]
-
-LOG_ORIGIN = "fhir-bridge.localhost"
 
 _KEYS = {
     *("store", "database", "database_env", "log", "consent", "sensitivity", "servers"),
@@ -128,6 +126,7 @@ class Settings:
     database: str = ""
     """URL of a PostgreSQL database; empty for SQLite in the store."""
     log_origin: str = LOG_ORIGIN
+    log_passphrase: Secret | None = None
     """Host in the audit log's name."""
     servers: Mapping[str, ServerSettings] = field(default_factory=dict[str, ServerSettings])
     accepted_policies: frozenset[str] = frozenset()
@@ -212,11 +211,13 @@ def load(path: Path | None, *, store: Path | None, environ: Mapping[str, str]) -
     refuse_unknown(consent, {"policies", "waive_paper", "part2_programs"}, "consent.")
     smart = table(tree, "smart")
     refuse_unknown(smart, {"publish"}, "smart.")
+    log = read_log(tree)
     named = store or (Path(str(tree["store"])).expanduser() if "store" in tree else None)
     return Settings(
         store=named or default_store(environ),
         database=read_database(tree, environ),
-        log_origin=str(table(tree, "log").get("origin", LOG_ORIGIN)),
+        log_origin=log.origin,
+        log_passphrase=log.passphrase,
         servers={name: read_server(name, value) for name, value in table(tree, "servers").items()},
         accepted_policies=frozenset(map(str, consent.get("policies", []))),
         waive_paper=bool(consent.get("waive_paper", False)),

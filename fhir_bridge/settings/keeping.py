@@ -3,10 +3,46 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from fhir_bridge.errors import SettingsError
 from fhir_bridge.settings.credentials import Secret
+from fhir_bridge.settings.tables import refuse_unknown, table
+
+LOG_ORIGIN = "fhir-bridge.localhost"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogSettings:
+    """The signed log."""
+
+    origin: str = LOG_ORIGIN
+    """Host in the log's name."""
+    passphrase: Secret | None = None
+    """What the key file is encrypted under; None for a plain one."""
+
+
+def read_log(tree: Mapping[str, Any]) -> LogSettings:
+    """
+    Read the table ``log``.
+
+    Raises:
+        SettingsError: A setting is wrong; the message names it.
+    """
+    found = table(tree, "log")
+    refuse_unknown(found, {"origin", "passphrase_env", "passphrase_file"}, "log.")
+    env, file = found.get("passphrase_env"), found.get("passphrase_file")
+    if env is not None and file is not None:
+        raise SettingsError("log.passphrase_env and log.passphrase_file are both set: keep one")
+    secret = None
+    if env is not None or file is not None:
+        secret = Secret(
+            env=None if env is None else str(env),
+            file=None if file is None else Path(str(file)).expanduser(),
+        )
+    return LogSettings(origin=str(found.get("origin", LOG_ORIGIN)), passphrase=secret)
 
 
 def read_database(tree: Mapping[str, Any], environ: Mapping[str, str]) -> str:

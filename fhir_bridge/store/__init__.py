@@ -10,9 +10,9 @@ signed checkpoint; what cannot be written stops the bridge.
 from __future__ import annotations
 
 from fhir_bridge.store.api_keys import ApiKeyRow
+from fhir_bridge.store.appending import Appended
 from fhir_bridge.store.events import EventRow
 from fhir_bridge.store.listing import Wanted
-from fhir_bridge.store.log import Appended
 from fhir_bridge.store.manifests import LineRow
 from fhir_bridge.store.opening import Store
 from fhir_bridge.store.outbox import MessageRow, TargetCounts, TargetRow

@@ -15,16 +15,16 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from sqlalchemy import Connection, Engine, text
+from sqlalchemy import Connection, Engine, Transaction, text
 from sqlalchemy.exc import SQLAlchemyError
 
 from fhir_bridge.clock import Clock
 from fhir_bridge.errors import SettingsError, StoreUnavailable
-from fhir_bridge.ledger import Signer
 from fhir_bridge.store.folder import Folder
+from fhir_bridge.store.keyring import Keyring
 from fhir_bridge.store.seal import Seal
 
-VERSION = "0011"
+VERSION = "0012"
 """The newest step in migrations/versions; compared by one query, because Alembic loads slowly."""
 
 
@@ -56,9 +56,11 @@ class Database(ABC):
         self._writing_engine = writing
         self._writer = threading.Lock()
         self._stopped = False
+        self._kept: Connection | None = None
 
     def close(self) -> None:
         """Close every connection."""
+        self._let_go()
         self._reading_engine.dispose()
         self._writing_engine.dispose()
 
@@ -107,9 +109,27 @@ class Database(ABC):
     def _unreadable(self) -> StoreUnavailable:
         return StoreUnavailable(f"the store cannot be read: {self._advice}")
 
-    def _begun(self) -> AbstractContextManager[Connection]:
+    @contextmanager
+    def _begun(self) -> Iterator[Connection]:
+        """Write on a connection that is kept from one commit to the next, until one fails."""
+        try:
+            connection, transaction = self._begin()
+            with transaction:
+                yield connection
+        except BaseException:
+            self._let_go()
+            raise
+
+    def _begin(self) -> tuple[Connection, Transaction]:
         """Begin a transaction that writes."""
-        return self._writing_engine.begin()
+        if self._kept is None:
+            self._kept = self._writing_engine.connect()
+        return self._kept, self._kept.begin()
+
+    def _let_go(self) -> None:
+        kept, self._kept = self._kept, None
+        if kept is not None:
+            kept.close()
 
     @property
     @abstractmethod
@@ -179,9 +199,12 @@ class Database(ABC):
                 return None
             raise self._unreadable() from error
 
-    def upgrade(self) -> None:
+    def upgrade(self, to: str = VERSION) -> None:
         """
-        Bring the tables to this version, one process at a time.
+        Bring the tables to a version, one process at a time.
+
+        Args:
+            to: The version; an older one only to try how one becomes the next.
 
         Raises:
             SettingsError: They are of a newer version.
@@ -201,7 +224,7 @@ class Database(ABC):
         config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
         with self.writing() as connection:
             config.attributes["connection"] = connection
-            command.upgrade(config, "head")
+            command.upgrade(config, to)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -212,9 +235,7 @@ class Opened:
     database: Database
     clock: Clock
     seal: Seal
-    signer: Signer
-    log: str
-    """The log's name, e.g. ``bridge.example/audit/2026``."""
+    keys: Keyring
 
 
 class Part:

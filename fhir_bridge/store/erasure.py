@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from sqlalchemy import Connection, delete, func, or_, select, update
+from sqlalchemy import Connection, delete, func, or_, select, tuple_, update
 
 from fhir_bridge.ledger import Event, NewEntry, decode_entry, event_id, transfer_urn
 from fhir_bridge.store import schema
@@ -107,11 +107,12 @@ class Erasure(Transfers):
 
 def _erase_rows(connection: Connection, transfer: str) -> None:
     table, urn = schema.entry, transfer_urn(transfer)
-    entries = connection.execute(select(table.c.idx, table.c.leaf).where(table.c.transfer == urn))
-    # Who erased, and why, stays: it names no patient.
-    said = [idx for idx, leaf in entries if decode_entry(leaf).type is not Event.ERASURE_DONE]
-    for idx in said:
-        connection.execute(delete(schema.body).where(schema.body.c.idx == idx))
+    mine = select(table.c.year, table.c.idx, table.c.leaf).where(table.c.transfer == urn)
+    body = schema.body.c
+    for year, idx, leaf in connection.execute(mine).all():
+        # Who erased, and why, stays: it names no patient.
+        if decode_entry(leaf).type is not Event.ERASURE_DONE:
+            connection.execute(delete(schema.body).where(body.year == year, body.idx == idx))
     for table in (schema.line, schema.gap, schema.ruling):
         connection.execute(delete(table).where(table.c.transfer == transfer))
     gone: dict[str, Any] = {"request": None, "transfer_key": None}
@@ -123,12 +124,15 @@ def _subjects(connection: Connection) -> Iterator[tuple[str, str]]:
     """Return each transfer's id with what its first entry names the patient by, oldest first."""
     table = schema.entry
     first = (
-        select(func.min(table.c.idx))
+        select(table.c.year, func.min(table.c.idx))
         .where(table.c.transfer.is_not(None))
-        .group_by(table.c.transfer)
+        .group_by(table.c.year, table.c.transfer)
     )
-    rows = select(table.c.transfer, table.c.leaf).where(table.c.idx.in_(first))
-    rows = rows.order_by(table.c.idx)
-    for row in connection.execute(rows):
-        if (subject := decode_entry(row.leaf).subject) is not None:
+    rows = select(table.c.transfer, table.c.leaf).where(
+        tuple_(table.c.year, table.c.idx).in_(first)
+    )
+    seen = set()  # a transfer over New Year has a first entry in each year
+    for row in connection.execute(rows.order_by(table.c.year, table.c.idx)):
+        if row.transfer not in seen and (subject := decode_entry(row.leaf).subject) is not None:
+            seen.add(row.transfer)
             yield row.transfer.removeprefix(_URN), subject

@@ -12,7 +12,7 @@ import fcntl
 import os
 import stat
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +21,7 @@ from fhir_bridge.errors import Busy, SettingsError, StoreUnavailable
 
 _OTHERS = 0o077
 _POLL_SECONDS = 0.1
+_OPENING_SECONDS_MAX = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,11 +129,36 @@ class Folder:
     def rename(self, old: Path, new: Path) -> None:
         """Give a file its name, durably."""
         old.replace(new)
+        self._sync()
+
+    def _sync(self) -> None:
         descriptor = os.open(self.path, os.O_RDONLY)
         try:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
+
+    def destroy(self, path: Path) -> None:
+        """
+        Overwrite a key file and remove it; one that is not there is destroyed already.
+
+        Raises:
+            StoreUnavailable: The disk failed.
+        """
+        try:
+            with path.open("r+b") as file:
+                size = os.fstat(file.fileno()).st_size
+                file.write(os.urandom(max(size, 1)))
+                file.flush()
+                os.fsync(file.fileno())
+            path.unlink()
+            self._sync()
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            raise StoreUnavailable(
+                f"the key {path} could not be destroyed ({errno_name(error)})"
+            ) from error
 
     @contextmanager
     def locked(
@@ -171,6 +197,21 @@ class Folder:
             yield
         finally:
             os.close(descriptor)
+
+
+def locked_for_opening(folder: Folder, clock: Clock) -> AbstractContextManager[None]:
+    """
+    Be the only one that sets the store up or changes its keys.
+
+    Raises:
+        StoreUnavailable: Another process does it for too long.
+    """
+    return folder.locked(
+        "opening",
+        clock,
+        wait_seconds=_OPENING_SECONDS_MAX,
+        busy="another process is setting up this store",
+    )
 
 
 def refuse_others(path: Path, status: os.stat_result) -> None:

@@ -8,12 +8,12 @@ must sign no further intent: an append of an intent asks first.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 
 from fhir_bridge.ledger import Event, NewEntry
+from fhir_bridge.store.appending import Appended
 from fhir_bridge.store.database import Lease, Opened
-from fhir_bridge.store.log import Appended
 from fhir_bridge.store.transfers import Transfers
 
 WAIT_SECONDS_MAX = 900.0
@@ -39,10 +39,27 @@ class Leases(Transfers):
         Raises:
             StoreUnavailable: Nothing may leave.
         """
+        self._check_leases(entries)
+        return super().append(*entries, event_id=event_id)
+
+    async def append_soon(self, *entries: NewEntry, event_id: str) -> Appended:
+        """
+        Write acts down (`Log.append_soon`); an intent only while this thread's leases are held.
+
+        Args:
+            entries: At least one, of one transfer.
+            event_id: A UUID that names this append.
+
+        Raises:
+            StoreUnavailable: Nothing may leave.
+        """
+        self._check_leases(entries)
+        return await super().append_soon(*entries, event_id=event_id)
+
+    def _check_leases(self, entries: Sequence[NewEntry]) -> None:
         if any(new.type is Event.DISCLOSURE_INTENT for new in entries):
             for lease in self._leases():
                 lease.check()
-        return super().append(*entries, event_id=event_id)
 
     def _leases(self) -> list[Lease]:
         """Return the leases of this thread."""

@@ -1,98 +1,73 @@
 """
 The log's rows: entries, the head they grow from, and a signed checkpoint for each commit.
 
-One sequencer, however many processes append: the head's row is read under the
-write lock, extended, and written back in the commit that holds the entries and
-their checkpoint. Before the bridge signs, it checks that the head is the one
-it, or the key it holds, signed last: a log that was rolled back or altered
-under it is not signed on.
+One sequencer, however many threads and processes append: the head's row is read
+under the write lock, extended, and written back in the commit that holds the
+entries and their checkpoint.
 """
 
 from __future__ import annotations
 
-import base64
-import hashlib
-import os
 import uuid
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal
+from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
 
-from sqlalchemy import Connection, Row, insert, select
+from sqlalchemy import Connection, select
+from sqlalchemy.exc import DBAPIError
 
 from fhir_bridge import lossless
-from fhir_bridge.errors import AlteredLog
+from fhir_bridge.errors import BridgeError, StoreUnavailable
 from fhir_bridge.ledger import (
-    Body,
     Checkpoint,
     Entry,
     Event,
-    Frontier,
     NewEntry,
-    Place,
     VerifierKey,
     decode_entry,
-    encode_entry,
-    leaf_hash,
-    timestamp,
     transfer_urn,
 )
 from fhir_bridge.store import growth, schema
+from fhir_bridge.store.appending import Appended, Request, Sequencer
+from fhir_bridge.store.batch import BRIDGE, Batch
 from fhir_bridge.store.database import Opened, Part
+from fhir_bridge.store.drafting import Act
+from fhir_bridge.store.trust import Signed, Trust
 from fhir_bridge.store.verification import Verified, verify
 
-BRIDGE = "svc:fhir-bridge"
-"""The actor of what the bridge does by itself."""
-
-_SALT_BYTES = 32
-
-_CLOCK_WENT_BACK = NewEntry(
-    type=Event.INTEGRITY_ALARM, actor=BRIDGE, outcome="8", step="clock-went-back"
-)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Appended:
-    """What the log says of an append, now on the disk."""
-
-    first: int
-    """Index of the first of the entries."""
-    entries: tuple[Entry, ...]
-    checkpoint: Checkpoint
-    """Covers them."""
-    note: str
-    """The checkpoint with its signature."""
+HEARTBEAT = timedelta(seconds=60)
 
 
 class Log(Part):
-    """The signed log."""
+    """The signed log; a log of its own for each year."""
 
     def __init__(self, opened: Opened) -> None:
         """Take the log up where its last checkpoint left it."""
         super().__init__(opened)
-        self._signed: Checkpoint | None = None
+        self._trust = Trust(opened)
+        self._sequencer = Sequencer(self._commit)
 
     @property
     def verifier(self) -> VerifierKey:
-        """Return the public key that the log is verified with."""
-        return self._opened.signer.verifier
+        """Return the public key that the newest log is verified with."""
+        return self._opened.keys.signer(self._trust.log).verifier
 
     @property
     def log(self) -> str:
-        """Return the log's name."""
-        return self._opened.log
+        """Return the newest log's name, e.g. ``bridge.example/audit/2026``."""
+        return self._trust.log
 
-    def begin(self) -> None:
-        """Write the first entry of a log that has none; what another began is left as it is."""
-        first = NewEntry(type=Event.LOG_OPENED, actor=BRIDGE)
+    def close(self) -> None:
+        """Close the store; it can be opened again."""
+        self._sequencer.close()
+        self._database.close()
+
+    def begin(self, origin: str) -> None:
+        """Write the first entry where there is no log; what another began is left as it is."""
+        log = f"{origin}/audit/{self._clock.now().astimezone(UTC):%Y}"
         with self._database.writing() as connection:
-            if connection.execute(select(schema.head.c.log)).first() is not None:
-                return
-            empty = {"id": 1, "log": self._opened.log, "size": 0, "checkpoints": 0}
-            connection.execute(
-                insert(schema.head), empty | {"frontier": b"", "at": "", "behind": 0}
-            )
-            self._append(connection, [first], str(uuid.uuid5(uuid.NAMESPACE_URL, self._opened.log)))
+            if connection.execute(select(schema.head.c.log)).first() is None:
+                Batch(self._opened, self._trust, connection).begin(log)
 
     def resume(self) -> None:
         """
@@ -103,12 +78,13 @@ class Log(Part):
         """
         with self._database.reading() as connection:
             head = growth.show_head(connection)
-            self._trusted(head)
-            self._signed = self._open(head.note)
+        self._trust.take_up(head)
 
     def append(self, *entries: NewEntry, event_id: str) -> Appended:
         """
         Write acts down, in one commit with a signed checkpoint over them.
+
+        Appends of other threads may share the commit.
 
         Args:
             entries: At least one, of one transfer; they get consecutive places.
@@ -119,14 +95,47 @@ class Log(Part):
             gives the entries and the checkpoint of the first time.
 
         Raises:
-            StoreUnavailable: Nothing may leave; this store takes no more.
+            StoreUnavailable: Nothing may leave.
             AlteredLog: The log is not the one this key signed last.
             SettingsError: A member of an entry is not written as it must be.
         """
-        with self._database.writing() as connection:
-            appended = self._append(connection, entries, event_id)
-        self._remember(appended)
-        return appended
+        return self._sequencer.append(self._request(entries, event_id))
+
+    async def append_soon(self, *entries: NewEntry, event_id: str) -> Appended:
+        """
+        Write acts down as `append` does, while other coroutines go on.
+
+        Args:
+            entries: At least one, of one transfer.
+            event_id: A UUID that names this append. Who is cancelled while he
+                waits asks again by it.
+
+        Raises:
+            BridgeError: As of `append`.
+        """
+        request = self._request(entries, event_id)
+        return await self._sequencer.append_soon(request.acts, request.event_id)
+
+    def heartbeat(self) -> bool:
+        """
+        Sign that the log lives, where nothing was signed for a minute; say whether it was done.
+
+        Between two checkpoints that somebody outside has seen, nothing can be
+        slipped in; without a heartbeat a quiet night would be one long gap.
+
+        Raises:
+            BridgeError: As of `append`.
+        """
+        with self._database.reading() as connection:
+            head = growth.show_head(connection)
+        now = self._clock.now()
+        if now - datetime.fromisoformat(head.at) < HEARTBEAT:
+            return False
+        new = NewEntry(type=Event.LOG_HEARTBEAT, actor=BRIDGE)
+        # Of several processes that find the same silence, one breaks it.
+        name = f"{head.log}#heartbeat/{head.size}"
+        self.append(new, event_id=str(uuid.uuid5(uuid.NAMESPACE_URL, name)))
+        return True
 
     def entries(self, transfer: str | None = None) -> Iterator[Entry]:
         """
@@ -138,7 +147,7 @@ class Log(Part):
         Raises:
             AlteredLog: An entry cannot be read.
         """
-        rows = select(schema.entry.c.leaf).order_by(schema.entry.c.idx)
+        rows = select(schema.entry.c.leaf).order_by(schema.entry.c.year, schema.entry.c.idx)
         if transfer is not None:
             rows = rows.where(schema.entry.c.transfer == transfer_urn(transfer))
         rows = rows.execution_options(yield_per=500)
@@ -147,29 +156,41 @@ class Log(Part):
                 yield decode_entry(leaf)
 
     def checkpoint(self) -> Checkpoint:
-        """Return the last checkpoint, its signature verified."""
-        return self._open(self.note())
+        """Return the newest log's last checkpoint, its signature verified."""
+        with self._database.reading() as connection:
+            head = growth.show_head(connection)
+        self._trust.follow(head)
+        return self._trust.open(head.log, head.note)
 
     def note(self) -> str:
         """Return the last checkpoint as a signed note, its signature verified."""
         with self._database.reading() as connection:
-            note = growth.show_head(connection).note
-        self._open(note)
-        return str(note)
+            head = growth.show_head(connection)
+        self._trust.follow(head)
+        self._trust.open(head.log, head.note)
+        return str(head.note)
 
-    def statement(self, idx: int) -> Any:
+    def statement(self, idx: int, log: str | None = None) -> Any:
         """Return what a person said in an entry; None when it was erased or nothing was said."""
-        said = self.body(idx)
+        said = self.body(idx, log)
         return None if said is None else lossless.decode(said)
 
-    def body(self, idx: int) -> bytes | None:
+    def body(self, idx: int, log: str | None = None) -> bytes | None:
         """
         Return the bytes that an entry commits to; None when erased, or when it has none.
+
+        Args:
+            idx: The entry's index.
+            log: Its log's name; None for the newest.
 
         Raises:
             Tampered: They do not open.
         """
-        rows = select(schema.body.c.body).where(schema.body.c.idx == idx)
+        in_log = schema.head.c.log == (log or self._trust.log)
+        year = select(schema.head.c.year).where(in_log).scalar_subquery()
+        rows = select(schema.body.c.body).where(
+            schema.body.c.year == year, schema.body.c.idx == idx
+        )
         with self._database.reading() as connection:
             sealed = connection.execute(rows).scalar_one_or_none()
         return None if sealed is None else self._seal.open(f"body/{idx}", sealed)
@@ -179,39 +200,52 @@ class Log(Part):
         Recompute the whole log from its rows.
 
         Raises:
-            AlteredLog: Names the first fault.
+            AlteredLog: Names the first fault; also a log that is right in
+                itself, but shorter than this process has seen it.
         """
+        before: BridgeError | None = None
+        try:
+            # Another process may have changed the key, or begun another year's log.
+            self.resume()
+        except BridgeError as error:
+            before = error
         with self._database.reading() as connection:
-            return verify(connection, self.verifier, self._opened.log, self._seal)
+            verified = verify(connection, self.verifier, self._seal)
+        if before is not None:
+            raise before
+        return verified
 
     def _append(
         self, connection: Connection, entries: Sequence[NewEntry], event_id: str
     ) -> Appended:
-        """Extend the log inside a write transaction."""
+        """Extend the log inside a write transaction; `_remember` it after the commit."""
+        request = self._request(entries, event_id)
+        Batch(self._opened, self._trust, connection).run([request])
+        return request.result()
+
+    def _remember(self, appended: Appended) -> None:
+        """Remember, after the commit, what was signed last."""
+        self._trust.remember(Signed.of(appended.checkpoint))
+
+    def _request(self, entries: Sequence[NewEntry], event_id: str) -> Request:
         assert entries, "an append has entries"
-        transfer = entries[0].transfer
-        assert {new.transfer for new in entries} == {transfer}, "one append, one transfer"
-        urn = None if transfer is None else transfer_urn(transfer)
-        event_id = self._filed(event_id)
-        head = growth.read_head(connection, event_id=event_id, urn=urn)
-        if head.known is not None:
-            return self._already(connection, head.known, entries)
-        frontier = self._trusted(head)
-        now = timestamp(self._clock.now())
-        # Once for each time the clock goes back, not for every entry until it catches up.
-        alarms = [_CLOCK_WENT_BACK] if now < head.at and not head.behind else []
-        t = max(now, head.at)
-        drafted = self._draft([*alarms, *entries], event_id, head, t)
-        for draft in drafted:
-            frontier = frontier.appended(leaf_hash(draft.leaf))
-        checkpoint = Checkpoint(origin=head.log, size=frontier.size, root=frontier.root())
-        note = self._opened.signer.sign(str(checkpoint))
-        grown = growth.Growth(
-            drafted=drafted, frontier=frontier, note=note, at=t, behind=now < head.at
-        )
-        growth.write(connection, head, grown)
-        mine = tuple(draft.entry for draft in drafted[len(alarms) :])
-        return Appended(first=mine[0].idx, entries=mine, checkpoint=checkpoint, note=note)
+        assert len({new.transfer for new in entries}) == 1, "one append, one transfer"
+        return Request([Act.of(new, self._trust.log) for new in entries], self._filed(event_id))
+
+    def _commit(self, take: Callable[[], Sequence[Request]]) -> None:
+        """Write what several appends ask for, in one commit."""
+        try:
+            signed = self._write(take)
+        except StoreUnavailable as error:
+            if not _is_lost(error):
+                raise
+            # Whether the answer or the commit was lost, the events' ids tell.
+            signed = self._write(take)
+        self._trust.remember(signed)
+
+    def _write(self, take: Callable[[], Sequence[Request]]) -> Signed | None:
+        with self._database.writing() as connection:
+            return Batch(self._opened, self._trust, connection).run(take())
 
     def _filed(self, event_id: str) -> str:
         """
@@ -220,92 +254,10 @@ class Log(Part):
         Under the seal's key, because ids follow from the transfer: whoever
         foretells one and files an older entry under it would be believed.
         """
-        mac = self._seal.mac("event", uuid.UUID(event_id).bytes)
-        return str(uuid.UUID(bytes=mac[:16]))
-
-    def _remember(self, appended: Appended) -> None:
-        """Remember, after the commit, what was signed last."""
-        if self._signed is None or appended.checkpoint.size > self._signed.size:
-            self._signed = appended.checkpoint
-
-    def _trusted(self, head: Row[Any]) -> Frontier:
-        """Return the tree to grow from, when it is the one that was signed last."""
-        frontier = Frontier.of(head.size, head.frontier)
-        if frontier is None:
-            raise AlteredLog("the log's head was altered: run audit verify-db")
-        found = Checkpoint(origin=self._opened.log, size=frontier.size, root=frontier.root())
-        if self._signed is not None and found.size < self._signed.size:
-            raise AlteredLog("the log is shorter than it was: it was set back under the bridge")
-        if found != self._signed and found.size and found != self._open(head.note):
-            raise AlteredLog("the log's head is not what was signed last: run audit verify-db")
-        return frontier
-
-    def _open(self, note: str | None) -> Checkpoint:
-        """Return a checkpoint whose signature is right."""
-        if note is None:
-            raise AlteredLog("a checkpoint of the log is missing: run audit verify-db")
-        return Checkpoint.parse(self.verifier.open(note))
-
-    def _already(self, connection: Connection, first: int, acts: Sequence[NewEntry]) -> Appended:
-        """
-        Return what an earlier append with this id wrote.
-
-        Event ids stand beside the entries, not in them: an id filed under some
-        older entry must not let a disclosure go without its intent.
-        """
-        leaves, note = growth.read_known(connection, first, len(acts))
-        entries = tuple(map(decode_entry, leaves))
-        if list(map(_named, entries)) != list(map(_asked, acts)):
-            raise AlteredLog(f"entry {first} is filed as another act: run audit verify-db")
-        return Appended(first=first, entries=entries, checkpoint=self._open(note), note=str(note))
-
-    def _draft(
-        self, acts: Sequence[NewEntry], event_id: str, head: Row[Any], t: str
-    ) -> list[growth.Drafted]:
-        """Give each act its place. The first act of the append bears its id, an alarm its own."""
-        drafted, seq, number = [], head.number, 0
-        for idx, act in enumerate(acts, start=head.size):
-            is_alarm = act is _CLOCK_WENT_BACK
-            name = "alarm" if is_alarm else str(number)
-            place = Place(log=head.log, idx=idx, t=t, seq=None if act.transfer is None else seq)
-            drafted.append(
-                self._drafted(act, event_id if name == "0" else _after(event_id, name), place)
-            )
-            if not is_alarm:
-                seq, number = seq + 1, number + 1
-        return drafted
-
-    def _drafted(self, new: NewEntry, event_id: str, place: Place) -> growth.Drafted:
-        salt, sealed, commitment = b"", None, None
-        if (opened := _body(new)) is not None:
-            content, type_ = opened
-            salt = os.urandom(_SALT_BYTES)
-            digest = base64.b64encode(hashlib.sha256(salt + content).digest()).decode()
-            commitment = Body(alg="sha256-salted", digest=digest, type=type_)
-            sealed = self._seal.close(f"body/{place.idx}", content)
-        entry = new.at(place, commitment)
-        leaf = encode_entry(entry)
-        assert decode_entry(leaf) == entry, "what is written must be what can be read"
-        return growth.Drafted(entry=entry, event_id=event_id, leaf=leaf, salt=salt, body=sealed)
+        mac = self._seal.mac("event", uuid.UUID(event_id).bytes).hex()
+        return f"{mac[:8]}-{mac[8:12]}-{mac[12:16]}-{mac[16:20]}-{mac[20:32]}"
 
 
-def _body(new: NewEntry) -> tuple[bytes, Literal["AuditEvent", "Statement"]] | None:
-    """Return the bytes that an entry commits to, and what they are."""
-    if new.audit_event is not None:
-        return new.audit_event, "AuditEvent"
-    if new.statement is not None:
-        return lossless.canonical(dict(new.statement)), "Statement"
-    return None
-
-
-def _named(entry: Entry) -> tuple[Any, ...]:
-    return entry.type, entry.transfer, entry.step, entry.attempt
-
-
-def _asked(act: NewEntry) -> tuple[Any, ...]:
-    urn = None if act.transfer is None else transfer_urn(act.transfer)
-    return act.type, urn, act.step, act.attempt
-
-
-def _after(event_id: str, name: str) -> str:
-    return str(uuid.uuid5(uuid.UUID(event_id), name))
+def _is_lost(error: StoreUnavailable) -> bool:
+    """Say whether the database ended the connection: another one may be had at once."""
+    return isinstance(error.__cause__, DBAPIError) and error.__cause__.connection_invalidated

@@ -9,24 +9,22 @@ without its key, means that something was taken away, and is refused.
 from __future__ import annotations
 
 import os
-from datetime import UTC
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from sqlalchemy import select
 
 from fhir_bridge.clock import Clock
 from fhir_bridge.errors import AlteredLog, SettingsError, Tampered
-from fhir_bridge.ledger import Signer
+from fhir_bridge.settings import Settings
 from fhir_bridge.store import growth, schema
 from fhir_bridge.store.api_keys import ApiKeys
 from fhir_bridge.store.database import VERSION, Database, Opened
 from fhir_bridge.store.erasure import Erasure
-from fhir_bridge.store.folder import Folder
+from fhir_bridge.store.folder import Folder, locked_for_opening
+from fhir_bridge.store.keyring import Keyring
 from fhir_bridge.store.leases import Leases
 from fhir_bridge.store.listing import Listing
 from fhir_bridge.store.log import Log
@@ -35,6 +33,7 @@ from fhir_bridge.store.outbox import Outbox
 from fhir_bridge.store.pairings import Pairings
 from fhir_bridge.store.peers import Peers
 from fhir_bridge.store.repositories import Repositories
+from fhir_bridge.store.rotation import Rotation
 from fhir_bridge.store.rulings import Rulings
 from fhir_bridge.store.runs import Runs
 from fhir_bridge.store.seal import KEY_BYTES, Seal
@@ -44,8 +43,6 @@ from fhir_bridge.store.statements import Statements
 from fhir_bridge.store.trees import Trees
 from fhir_bridge.store.triggers import Triggers
 from fhir_bridge.store.watches import Watches
-
-_OPENING_SECONDS_MAX = 60.0
 
 
 class Store(
@@ -64,12 +61,19 @@ class Store(
     ApiKeys,
     Servers,
     Triggers,
+    Rotation,
 ):
     """The bridge's own memory; safe for several threads and several processes."""
 
     @classmethod
     def open(
-        cls, path: Path, *, log_origin: str, clock: Clock | None = None, database: str = ""
+        cls,
+        path: Path,
+        *,
+        log_origin: str,
+        clock: Clock | None = None,
+        database: str = "",
+        passphrase: bytes | None = None,
     ) -> Self:
         """
         Open the store in a folder, making it when there is none.
@@ -79,6 +83,7 @@ class Store(
             log_origin: Host in the log's name.
             clock: Where the time comes from.
             database: URL of a PostgreSQL database; empty for SQLite in the folder.
+            passphrase: What the log's key file is encrypted under; None for a plain one.
 
         Raises:
             SettingsError: The folder, a key or the tables cannot be used; says
@@ -88,46 +93,68 @@ class Store(
         """
         clock = clock or Clock()
         folder = Folder.prepare(path)
+        keys = Keyring(folder, passphrase)
         connected = _connected(folder, database)
         try:
-            if connected.version() != VERSION or not folder.log_key.exists():
-                with folder.locked(
-                    "opening",
-                    clock,
-                    wait_seconds=_OPENING_SECONDS_MAX,
-                    busy="another process is setting up this store",
-                ):
+            if connected.version() != VERSION or not _is_settled(folder):
+                with locked_for_opening(folder, clock):
                     connected.upgrade()
-                    _settle_keys(folder, connected, clock, log_origin)
-            return cls._take_up(folder, connected, clock, log_origin)
+                    _settle_keys(folder, keys, connected, clock, log_origin)
+            return cls._take_up(
+                Opened(
+                    folder=folder,
+                    database=connected,
+                    clock=clock,
+                    seal=Seal(_kept(folder, folder.seal_key)),
+                    keys=keys,
+                ),
+                log_origin,
+            )
         except BaseException:
             connected.close()
             raise
 
     @classmethod
-    def _take_up(cls, folder: Folder, database: Database, clock: Clock, origin: str) -> Self:
+    def settled(
+        cls, settings: Settings, *, environ: Mapping[str, str], clock: Clock | None = None
+    ) -> Self:
+        """
+        Open the store that the settings name.
+
+        Args:
+            settings: What the operator has written down.
+            environ: The environment, where a passphrase may stand.
+            clock: Where the time comes from.
+
+        Raises:
+            BridgeError: As of `open`.
+        """
+        secret = settings.log_passphrase
+        return cls.open(
+            settings.store,
+            log_origin=settings.log_origin,
+            clock=clock,
+            database=settings.database,
+            passphrase=None if secret is None else secret.read(environ).encode(),
+        )
+
+    @classmethod
+    def _take_up(cls, opened: Opened, origin: str) -> Self:
         """Go on with a log that has a head."""
-        log = _log_name(database)
-        if log is None:
+        folder, head = opened.folder, _head(opened.database)
+        if head is None:
             raise AlteredLog(
                 f"{folder.log_key} is there, but its log is empty: someone removed the log."
                 " Put the store back from a backup, or move the folder away to begin a new log"
             )
-        if not log.startswith(f"{origin}/audit/"):
+        if not head.log.startswith(f"{origin}/audit/"):
             raise SettingsError(
-                f"the store's log is {log}, but the settings' log.origin is {origin}:"
+                f"the store's log is {head.log}, but the settings' log.origin is {origin}:"
                 " set it back, or name another folder with --store"
             )
-        store = cls(
-            Opened(
-                folder=folder,
-                database=database,
-                clock=clock,
-                seal=Seal(_kept(folder, folder.seal_key)),
-                signer=_signer(log, _kept(folder, folder.log_key)),
-                log=log,
-            )
-        )
+        if not opened.keys.take_up(head.log, head.vkey):
+            _look_again(opened)
+        store = cls(opened)
         store.resume()
         return store
 
@@ -135,10 +162,6 @@ class Store(
     def statements(self) -> Statements:
         """Return what servers said of themselves within the hour."""
         return Statements(self._opened.folder, self._opened.clock)
-
-    def close(self) -> None:
-        """Close the store; it can be opened again."""
-        self._database.close()
 
     def __enter__(self) -> Self:
         """Return the store."""
@@ -163,49 +186,60 @@ def _connected(folder: Folder, url: str) -> Database:
     return SqliteDatabase(folder)
 
 
-def _settle_keys(folder: Folder, database: Database, clock: Clock, origin: str) -> None:
-    """Begin an empty log, or end what a crash interrupted in beginning it."""
-    if folder.log_key.exists():
-        return
-    if _log_name(database) is None:
-        _begin(folder, database, clock, origin)
-    if folder.log_key_new.exists():
-        # Another folder may have begun the log of a shared database a moment before.
-        if not _began(folder, database):
+def _look_again(opened: Opened) -> None:
+    """Look for the key when nobody is changing it."""
+    folder, keys = opened.folder, opened.keys
+    with locked_for_opening(folder, opened.clock):
+        head = _head(opened.database)
+        if head is None or keys.take_up(head.log, head.vkey):
+            return
+        if not folder.log_key.exists():
             raise _missing(folder.log_key)
-        folder.rename(folder.log_key_new, folder.log_key)
+        # It is another key; the signature under the head will tell.
+        keys.take_up(head.log, "")
 
 
-def _begin(folder: Folder, database: Database, clock: Clock, origin: str) -> None:
-    """Make the keys and write the first entry."""
-    log = f"{origin}/audit/{clock.now().astimezone(UTC):%Y}"
-    opened = Opened(
-        folder=folder,
-        database=database,
-        clock=clock,
-        seal=Seal(_made(folder, folder.seal_key, os.urandom(KEY_BYTES))),
-        signer=_signer(log, _made(folder, folder.log_key_new, _new_log_key())),
-        log=log,
-    )
-    Log(opened).begin()
+def _is_settled(folder: Folder) -> bool:
+    return folder.log_key.exists() and not folder.log_key_new.exists()
 
 
-def _log_name(database: Database) -> str | None:
-    """Return the log's name; None while it has no entry."""
-    with database.reading() as connection:
-        return connection.execute(select(schema.head.c.log).limit(1)).scalar_one_or_none()
+def _settle_keys(
+    folder: Folder, keys: Keyring, database: Database, clock: Clock, origin: str
+) -> None:
+    """Begin an empty log, or end what a crash interrupted in beginning or changing its key."""
+    head = _head(database)
+    if head is None:
+        if folder.log_key.exists():
+            return
+        keys.begin()
+        seal = Seal(_made(folder, folder.seal_key, os.urandom(KEY_BYTES)))
+        opened = Opened(folder=folder, database=database, clock=clock, seal=seal, keys=keys)
+        Log(opened).begin(origin)
+        head = _head(database)
+    assert head is not None, "a log that was begun has a head"
+    # Another folder may have begun the log of a shared database a moment before.
+    if not keys.take_up(head.log, head.vkey) or not _signed(keys, head):
+        if not folder.log_key.exists():
+            raise _missing(folder.log_key)
+        return
+    keys.settle(head.log)
 
 
-def _began(folder: Folder, database: Database) -> bool:
-    """Return whether the key that waits for its log is the one that signed the log."""
-    with database.reading() as connection:
-        head = growth.show_head(connection)
+def _signed(keys: Keyring, head: growth.Head) -> bool:
+    """Return whether the key that is held signed the log's head."""
     try:
-        verifier = _signer(head.log, _kept(folder, folder.log_key_new)).verifier
-        verifier.open(head.note or "")
+        keys.signer(head.log).verifier.open(head.note or "")
     except Tampered:
         return False
     return True
+
+
+def _head(database: Database) -> growth.Head | None:
+    """Return the newest log's head; None while there is none."""
+    with database.reading() as connection:
+        if connection.execute(select(schema.head.c.log).limit(1)).first() is None:
+            return None
+        return growth.show_head(connection)
 
 
 def _made(folder: Folder, path: Path, content: bytes) -> bytes:
@@ -230,21 +264,3 @@ def _missing(path: Path) -> SettingsError:
         f"{path} is missing, and the log has entries: put the key back from a backup,"
         " or begin a new log in another folder (and another database)"
     )
-
-
-def _new_log_key() -> bytes:
-    return Ed25519PrivateKey.generate().private_bytes(
-        serialization.Encoding.PEM,
-        serialization.PrivateFormat.PKCS8,
-        serialization.NoEncryption(),
-    )
-
-
-def _signer(log: str, pem: bytes) -> Signer:
-    try:
-        private = serialization.load_pem_private_key(pem, password=None)
-    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
-        raise SettingsError("log.key is not a key: put it back from a backup") from error
-    if not isinstance(private, Ed25519PrivateKey):
-        raise SettingsError("log.key is not an Ed25519 key: put it back from a backup")
-    return Signer(log, private)

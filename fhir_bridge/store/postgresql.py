@@ -14,18 +14,24 @@ turns `synchronous_commit` on, and a server with `fsync` off is refused.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from typing import Any
 
-from sqlalchemy import URL, Connection, NullPool, create_engine, event, make_url, text
+from sqlalchemy import URL, Connection, NullPool, Transaction, create_engine, event, make_url, text
 from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 
 from fhir_bridge.clock import Clock
 from fhir_bridge.errors import Busy, SettingsError, StoreUnavailable
 from fhir_bridge.store.database import Database, Lease
+from fhir_bridge.store.prepared import Ready, execute
 
 _WRITER = 0x66686972_62726467
 """Number of the advisory lock that writers take; no other use of the database has it."""
+
+_BEGIN_WRITING = Ready(
+    f"BEGIN ISOLATION LEVEL READ COMMITTED; SELECT pg_advisory_xact_lock({_WRITER})"
+)
+"""Two statements, one way to the server."""
 
 _POLL_SECONDS = 0.1
 _BUSY_SECONDS = 30
@@ -122,17 +128,15 @@ class PostgresqlDatabase(Database):
     def forget(self) -> None:
         """Leave it to the server's vacuum: what was deleted is sealed, under a key it has not."""
 
-    @contextmanager
-    def _begun(self) -> Iterator[Connection]:
+    def _begin(self) -> tuple[Connection, Transaction]:
         """Begin a transaction that writes; a connection that died while idle is replaced."""
-        with ExitStack() as stack:
-            try:
-                connection = stack.enter_context(self._writing_engine.begin())
-            except DBAPIError as error:
-                if not error.connection_invalidated:
-                    raise
-                connection = stack.enter_context(self._writing_engine.begin())
-            yield connection
+        try:
+            return super()._begin()
+        except DBAPIError as error:
+            self._let_go()
+            if not error.connection_invalidated:
+                raise
+        return super()._begin()
 
     def _is_empty(self, error: SQLAlchemyError) -> bool:
         return _state(error) == _UNDEFINED_TABLE
@@ -213,10 +217,7 @@ def _begin_reading(connection: Connection) -> None:
 
 def _begin_writing(connection: Connection) -> None:
     """Begin, and wait for the writer before; what it wrote is then seen by every statement."""
-    connection.exec_driver_sql(
-        f"BEGIN ISOLATION LEVEL READ COMMITTED; SELECT pg_advisory_xact_lock({_WRITER})",
-        execution_options={"no_parameters": True},  # two statements, one way to the server
-    )
+    execute(connection, _BEGIN_WRITING)
 
 
 def _state(error: SQLAlchemyError) -> str:

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from itertools import groupby
 from typing import Any
 
-from sqlalchemy import Select, func, insert, select
+from sqlalchemy import ColumnElement, Select, Table, func, insert, select
 
 from fhir_bridge.errors import SettingsError
 from fhir_bridge.store import schema
@@ -28,7 +28,8 @@ class Published(Part):
     def logs(self) -> tuple[str, ...]:
         """Return the names of the logs, oldest first."""
         with self._database.reading() as connection:
-            return tuple(connection.execute(select(schema.head.c.log)).scalars())
+            names = select(schema.head.c.log).order_by(schema.head.c.year)
+            return tuple(connection.execute(names).scalars())
 
     def leaves(self, log: str, first: int, end: int) -> Iterator[bytes]:
         """
@@ -40,7 +41,7 @@ class Published(Part):
             end: Index after the last; what is not there yet is left out.
         """
         table = schema.entry
-        rows = select(table.c.leaf).where(table.c.idx >= first, table.c.idx < end)
+        rows = select(table.c.leaf).where(_in(table, log), table.c.idx >= first, table.c.idx < end)
         for row in self._stream(log, rows.order_by(table.c.idx)):
             yield row.leaf
 
@@ -59,6 +60,7 @@ class Published(Part):
         rows = (
             select(table.c.size, table.c.note, beside.c.line)
             .select_from(table.outerjoin(beside, same))
+            .where(_in(table, log))
             .order_by(table.c.size, beside.c.line)
         )
         for (size, note), group in groupby(self._stream(log, rows), lambda row: (row[0], row[1])):
@@ -77,8 +79,8 @@ class Published(Part):
             Tampered: A body does not open.
         """
         table = schema.body
-        rows = select(table).where(table.c.idx >= first, table.c.idx < end).order_by(table.c.idx)
-        for row in self._stream(log, rows):
+        rows = select(table).where(_in(table, log), table.c.idx >= first, table.c.idx < end)
+        for row in self._stream(log, rows.order_by(table.c.idx)):
             yield row.idx, row.salt, self._seal.open(f"body/{row.idx}", row.body)
 
     def add_cosignature(self, log: str, size: int, line: str) -> None:
@@ -98,10 +100,11 @@ class Published(Part):
         assert line.count("\n") == 1, "one signature, one line"
         table = schema.cosignature
         row = {"log": log, "size": size, "line": line}
-        there = select(schema.checkpoint.c.size).where(schema.checkpoint.c.size == size)
+        signed = schema.checkpoint
+        there = select(signed.c.size).where(_in(signed, log), signed.c.size == size)
         same = select(table.c.size).where(*(table.c[name] == value for name, value in row.items()))
         with self._database.writing() as connection:
-            if log != self._opened.log or connection.execute(there).one_or_none() is None:
+            if connection.execute(there).one_or_none() is None:
                 raise SettingsError(f"log {log} has no checkpoint of size {size}")
             if connection.execute(same).one_or_none() is None:
                 connection.execute(insert(table), row)
@@ -123,12 +126,42 @@ class Published(Part):
             newest = connection.execute(rows.order_by(table.c.size.desc()).limit(1))
             return newest.scalar_one_or_none()
 
-    def signed_after(self, size: int) -> str | None:
-        """Return when the first checkpoint above a size was signed; None when there is none."""
+    def signed_after(self, log: str, size: int) -> str | None:
+        """
+        Return when the first checkpoint above a size was signed; None when there is none.
+
+        Args:
+            log: The log's name.
+            size: Of an earlier checkpoint; 0 for the first.
+        """
         table = schema.checkpoint
-        rows = select(table.c.at).where(table.c.size > size).order_by(table.c.size).limit(1)
+        rows = select(table.c.at).where(_in(table, log), table.c.size > size)
+        rows = rows.order_by(table.c.size).limit(1)
         with self._database.reading() as connection:
             return connection.execute(rows).scalar_one_or_none()
+
+    def sign_manifest(self, text: str) -> str:
+        """
+        Return the list of an export's files as a note signed by the log's key.
+
+        A log of a former year whose key was changed since is listed under the
+        newest log's name: its own key is gone.
+
+        Args:
+            text: The list. It says in its first line what it is, so that nobody
+                can have a checkpoint signed here.
+        """
+        first, named, _ = text.split("\n", 2)
+        assert first == "fhir-bridge/audit-export/v1", "only a list of files is signed"
+        table = schema.head
+        heads = select(table.c.log, table.c.vkey).order_by(table.c.year)
+        with self._database.reading() as connection:
+            vkeys = {row.log: row.vkey for row in connection.execute(heads)}
+        keys, log = self._opened.keys, named.removeprefix("log ")
+        own = keys.signer(log)
+        if vkeys.get(log) in {"", str(own.verifier)}:
+            return own.sign(text)
+        return keys.signer(list(vkeys)[-1]).sign(text)
 
     def _stream(self, log: str, rows: Select[Any]) -> Iterator[Any]:
         """Read rows of one log in one state of the database, without holding them all."""
@@ -137,3 +170,9 @@ class Published(Part):
         rows = rows.execution_options(yield_per=_ROWS_AT_ONCE)
         with self._database.reading() as connection, connection.execute(rows) as found:
             yield from found
+
+
+def _in(table: Table, log: str) -> ColumnElement[bool]:
+    """Choose the rows of one log."""
+    year = select(schema.head.c.year).where(schema.head.c.log == log)
+    return table.c.year == year.scalar_subquery()

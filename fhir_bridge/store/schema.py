@@ -1,15 +1,15 @@
 """
-The tables. SQLite now, PostgreSQL later: nothing here that only one of them has.
+The tables, for SQLite and PostgreSQL: nothing here that only one of them has.
 
 The log's tables follow the design of the C2SP tiled log (entries, bodies,
-checkpoints, one head). Hash tiles are not kept yet: they follow from the rows.
+checkpoints, a head for each year's log). Hash tiles are not kept: they follow
+from the rows.
 """
 
 from __future__ import annotations
 
 from sqlalchemy import (
     BigInteger,
-    CheckConstraint,
     Column,
     ForeignKey,
     Index,
@@ -18,6 +18,7 @@ from sqlalchemy import (
     MetaData,
     Table,
     Text,
+    UniqueConstraint,
 )
 
 metadata = MetaData()
@@ -28,6 +29,7 @@ Count = BigInteger().with_variant(Integer(), "sqlite")
 entry = Table(
     "audit_entry",
     metadata,
+    Column("year", Integer, primary_key=True, autoincrement=False),
     Column("idx", Count, primary_key=True, autoincrement=False),
     Column("event_id", Text, nullable=False, unique=True),
     Column("transfer", Text),
@@ -39,6 +41,7 @@ Index("audit_entry_of_transfer", entry.c.transfer)
 body = Table(
     "audit_body",
     metadata,
+    Column("year", Integer, primary_key=True, autoincrement=False),
     Column("idx", Count, primary_key=True, autoincrement=False),
     Column("salt", LargeBinary, nullable=False),
     Column("body", LargeBinary, nullable=False),
@@ -48,10 +51,12 @@ body = Table(
 checkpoint = Table(
     "audit_checkpoint",
     metadata,
+    Column("year", Integer, primary_key=True, autoincrement=False),
     Column("n", Count, primary_key=True, autoincrement=False),
-    Column("size", Count, nullable=False, unique=True),
+    Column("size", Count, nullable=False),
     Column("at", Text, nullable=False),
     Column("note", Text, nullable=False),
+    UniqueConstraint("year", "size"),
     sqlite_strict=True,
 )
 
@@ -76,13 +81,14 @@ cosignature = Table(
 head = Table(
     "audit_head",
     metadata,
-    Column("id", Integer, CheckConstraint("id = 1"), primary_key=True, autoincrement=False),
+    Column("year", Integer, primary_key=True, autoincrement=False),
     Column("log", Text, nullable=False),
     Column("size", Count, nullable=False),
     Column("checkpoints", Count, nullable=False),
     Column("frontier", LargeBinary, nullable=False),
     Column("at", Text, nullable=False),
     Column("behind", Integer, nullable=False),
+    Column("vkey", Text, nullable=False, server_default=""),
     sqlite_strict=True,
 )
 

@@ -7,7 +7,6 @@ of the seal, so that one cannot be put in another's place.
 
 from __future__ import annotations
 
-import hashlib
 import hmac
 import os
 from dataclasses import dataclass, field
@@ -27,6 +26,7 @@ class Seal:
 
     key: bytes = field(repr=False)
     """32 random bytes."""
+    _cipher: AESGCM = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         """Check the key's length: a truncated file must not seal."""
@@ -34,6 +34,7 @@ class Seal:
             raise SettingsError(
                 f"seal.key does not hold {KEY_BYTES} bytes: put it back from a backup"
             )
+        object.__setattr__(self, "_cipher", AESGCM(self.key))
 
     def close(self, purpose: str, content: bytes) -> bytes:
         """
@@ -44,7 +45,7 @@ class Seal:
             content: Anything.
         """
         nonce = os.urandom(_NONCE_BYTES)
-        return nonce + AESGCM(self.key).encrypt(nonce, content, purpose.encode())
+        return nonce + self._cipher.encrypt(nonce, content, purpose.encode())
 
     def open(self, purpose: str, sealed: bytes) -> bytes:
         """
@@ -55,7 +56,7 @@ class Seal:
         """
         nonce, rest = sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:]
         try:
-            return AESGCM(self.key).decrypt(nonce, rest, purpose.encode())
+            return self._cipher.decrypt(nonce, rest, purpose.encode())
         except (InvalidTag, ValueError) as error:
             raise Tampered(
                 "something sealed in the store does not open: seal.key is not the one it was"
@@ -64,4 +65,4 @@ class Seal:
 
     def mac(self, purpose: str, content: bytes) -> bytes:
         """Return 32 bytes that only the holder of the key can compute."""
-        return hmac.new(self.key, purpose.encode() + b"\0" + content, hashlib.sha256).digest()
+        return hmac.digest(self.key, purpose.encode() + b"\0" + content, "sha256")

@@ -20,6 +20,7 @@ from fhir_bridge.clock import Clock
 from fhir_bridge.errors import SettingsError
 from fhir_bridge.store.database import Database, Lease
 from fhir_bridge.store.folder import Folder
+from fhir_bridge.store.prepared import Ready, execute
 
 _BUSY_SECONDS = 30.0
 _PRAGMAS = (
@@ -29,7 +30,12 @@ _PRAGMAS = (
     "foreign_keys = ON",
     "secure_delete = ON",  # what is erased is overwritten
     "trusted_schema = OFF",
+    "cache_size = -16384",  # KiB; the index of event ids is written all over
+    "wal_autocheckpoint = 4000",  # pages; each time costs two more syncs
 )
+
+_BEGIN_WRITING = Ready("BEGIN IMMEDIATE")
+_BEGIN_READING = Ready("BEGIN")
 
 # SQLite has rolled back when it says these: no byte of the transaction counts.
 _CERTAIN = {
@@ -120,4 +126,4 @@ def _prepare(connection: Any, _record: Any) -> None:
 def _begin(connection: Connection) -> None:
     """Take the write lock at once: a reader that turned writer later would be refused."""
     writes = connection.get_execution_options().get("fhir_bridge_writes", False)
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+    execute(connection, _BEGIN_WRITING if writes else _BEGIN_READING)

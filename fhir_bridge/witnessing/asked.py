@@ -103,7 +103,7 @@ class Asked:
 
     def _away(self, witness: Witness, last: int | None) -> None:
         """Sign an alarm when this witness has been away for too long."""
-        since = self._store.signed_after(last or 0)
+        since = self._store.signed_after(self._store.log, last or 0)
         if since is None:
             return
         if self._clock.now() - datetime.fromisoformat(since) >= ALARM_AFTER:

@@ -4,7 +4,8 @@ Print the figures: python -m tests.benchmarks
 Ratios against a floor measured in the same run, in alternating rounds; an
 absolute time says more about the machine than about the bridge. FHIR_BRIDGE_HAPI
 names two running HAPI servers, ``BASE,BASE``; without it only what needs no
-server is measured. FHIR_BRIDGE_FULL=1 adds 10,000 resources, once a side.
+server is measured. FHIR_BRIDGE_POSTGRES names a server for the log's figures
+over PostgreSQL. FHIR_BRIDGE_FULL=1 adds 10,000 resources, once a side.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ import requests
 from fhir_bridge.bridge import Bridge
 from fhir_bridge.settings import Organisation, ServerSettings, Settings
 from fhir_bridge.transfer import Order, State
-from tests.benchmarks import audit, cpu, floor, patients
+from tests.benchmarks import appending, audit, cpu, floor, patients
 
 ROUNDS = 3
 
@@ -36,6 +37,7 @@ def main() -> None:
     print(f"Peak memory of the libraries alone: {_peak_mib():.0f} MiB")
     cpu.report()
     audit.report()
+    appending.report()
     _cold_start()
     servers = os.environ.get("FHIR_BRIDGE_HAPI", "")
     if not servers:

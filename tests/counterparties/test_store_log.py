@@ -199,10 +199,9 @@ def test_who_appends_second_waits_while_the_first_reads_the_head_it_will_extend(
             connection.exec_driver_sql("select size from audit_head").one()
             other.start()
             other.join(0.2)
-            first = store._append(connection, [INTENT], number(1))
+            store._append(connection, [INTENT], number(1))
         other.join(30)
 
-    assert first.first == 1
     assert [entry.type for entry in store.entries(TRANSFER)] == [INTENT.type, RESULT.type]
     assert store.verify().entries == 3
 
@@ -235,7 +234,7 @@ def test_an_entry_commits_to_one_body() -> None:
 
 TWO_HEADS = (
     "create table loose as select * from audit_head",
-    "insert into loose select 2, log, size, checkpoints, frontier, at, behind from audit_head",
+    "insert into loose select * from audit_head",
     "drop table audit_head",
     "alter table loose rename to audit_head",
 )

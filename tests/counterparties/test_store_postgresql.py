@@ -205,7 +205,7 @@ def test_a_commit_whose_answer_was_lost_is_looked_for_and_not_repeated(place: Pl
     """The server ends the connection after the commit and before the answer arrives."""
     with place.open() as store:
         with suppress(StoreUnavailable), store._database.writing() as connection:
-            appended = store._append(connection, [INTENT], ID)
+            store._append(connection, [INTENT], ID)
             session = connection.connection.driver_connection
             assert isinstance(session, psycopg.Connection)
             session.execute("commit")
@@ -213,5 +213,5 @@ def test_a_commit_whose_answer_was_lost_is_looked_for_and_not_repeated(place: Pl
             connection.exec_driver_sql("select 1")
 
         assert session.broken
-        assert store.append(INTENT, event_id=ID).entries == appended.entries
+        assert store.append(INTENT, event_id=ID).first == 1
         assert store.verify().entries == 2

@@ -14,6 +14,7 @@ from fhir_bridge.bundles import reason_codes
 from fhir_bridge.doors.arguments import EXIT_CODES, parser
 from fhir_bridge.doors.cli import main
 from fhir_bridge.errors import BridgeError
+from fhir_bridge.exports import Verdict
 from fhir_bridge.sensitivity import SensitivityBook
 from fhir_bridge.settings import watching
 from fhir_bridge.settings.credentials import KINDS
@@ -32,9 +33,17 @@ def commands(top: argparse.ArgumentParser) -> Iterator[tuple[str, argparse.Argum
 
 
 def test_the_table_of_exit_codes_is_the_codes_own() -> None:
-    rows = dict(re.findall(r"^\| (\d+) \| (.+) \|$", README, re.MULTILINE))
+    rows = dict(re.findall(r"^\| (\d+) \| ([^|]+) \|$", README, re.MULTILINE))
 
     assert {int(code): what for code, what in rows.items()} == EXIT_CODES
+
+
+def test_the_table_of_verdicts_is_their_own() -> None:
+    rows = re.findall(r"^\| (\d) \| (\w+) \| [^|]+ \|$", README, re.MULTILINE)
+
+    assert {word: int(code) for code, word in rows} == {
+        verdict.name.lower(): int(verdict) for verdict in Verdict
+    }
 
 
 def test_every_command_and_option_is_in_readme() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from random import Random
 from typing import Any
 
@@ -19,7 +19,6 @@ from fhir_bridge.ledger import (
     is_included,
     leaf_hash,
     node_hash,
-    subtrees_from,
     subtrees_of,
     tree_hash,
 )
@@ -183,23 +182,6 @@ def test_the_hashes_of_a_whole_tree_prove_the_largest_trees() -> None:
     assert len(proof) == 62
     assert not is_included(EMPTY, size - 1, proof, size=size, root=root)
     assert len(inclusion_proof(0, size, endless)) == 63
-
-
-@pytest.mark.parametrize("held", [1, 2, 8, 64, 256])
-def test_subtrees_read_from_where_the_entries_lie_are_the_same(held: int) -> None:
-    entries = [str(at).encode() for at in range(129)]
-    asked: list[tuple[int, int]] = []
-
-    def leaves(first: int, end: int) -> Iterable[bytes]:
-        asked.append((first, end))
-        return iter(entries[first:end])
-
-    lying = subtrees_from(leaves, held=held)
-
-    for size in (1, 2, 77, 128, 129):
-        for index in (0, size // 2, size - 1):
-            assert inclusion_proof(index, size, lying) == defined_path(index, LEAVES[:size])
-    assert max(end - first for first, end in asked) <= held
 
 
 def _probes(kind: str) -> list[dict[str, Any]]:

@@ -64,6 +64,18 @@ def test_every_setting_is_read(tmp_path: Path) -> None:
     assert settings.server("here").loopback
 
 
+def test_the_logs_passphrase_comes_from_a_variable_or_a_file(tmp_path: Path) -> None:
+    (tmp_path / "phrase").write_text("correct horse\n")
+    by_variable = read(tmp_path, "[log]\npassphrase_env = 'PHRASE'").log_passphrase
+    by_file = read(tmp_path, f"[log]\npassphrase_file = '{tmp_path / 'phrase'}'").log_passphrase
+
+    assert read(tmp_path, GOOD).log_passphrase is None
+    assert by_variable is not None
+    assert by_file is not None
+    assert by_variable.read({"PHRASE": "battery staple"}) == "battery staple"
+    assert by_file.read({}) == "correct horse"
+
+
 def test_the_database_is_sqlite_unless_the_settings_or_a_variable_name_another(
     tmp_path: Path,
 ) -> None:
@@ -211,6 +223,8 @@ def test_a_webhook_is_read(tmp_path: Path) -> None:
         ("database = 'postgresql://b@h/d?password=canary'", "name it with database_env"),
         ("database = 'postgresql://h/d'\ndatabase_env = 'X'", "both set"),
         ("database_env = 'X'", "variable X is not set"),
+        ("[log]\nbogus = 1", "unknown setting log.bogus"),
+        ("[log]\npassphrase_env = 'X'\npassphrase_file = 'y'", "both set"),
         ("= 1", "is not TOML"),
     ],
 )

@@ -9,6 +9,7 @@ so that the build cannot pass by having nothing to test against.
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 from typing import NoReturn
 
@@ -23,6 +24,8 @@ _VARIABLES = (
     "FHIR_BRIDGE_SEKMET_DIR",
     "FHIR_BRIDGE_CHROMIUM",
     "FHIR_BRIDGE_LITEWITNESS",
+    "FHIR_BRIDGE_SUMDB",
+    "FHIR_BRIDGE_SIGSTORE",
 )
 
 ABSENT = f"`bash .ci/run` starts them and sets {', '.join(_VARIABLES)}"
@@ -54,6 +57,21 @@ def chromium() -> str:
 def litewitness_program() -> str:
     """The program of the reference witness."""
     return os.environ.get("FHIR_BRIDGE_LITEWITNESS") or leave_out()
+
+
+def sumdb_program() -> str:
+    """The program that verifies an export with Go's `x/mod/sumdb`; built from `.ci/sumdb`."""
+    return os.environ.get("FHIR_BRIDGE_SUMDB") or leave_out()
+
+
+def sigstore_python() -> str:
+    """A Python that has sigstore, which is none of our dependencies."""
+    return os.environ.get("FHIR_BRIDGE_SIGSTORE") or leave_out()
+
+
+def plain_tool(name: str) -> str:
+    """A program that any machine may have, e.g. ``openssl``."""
+    return shutil.which(name) or leave_out()
 
 
 def validator_folder() -> Path:
