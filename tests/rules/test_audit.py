@@ -75,6 +75,18 @@ def test_an_act_without_a_known_patient_claims_no_profile(name: str) -> None:
     assert "meta" not in written(name, replace(SCENE, patient=None))
 
 
+def test_an_act_outside_a_transfer_of_which_nothing_is_to_be_told_names_no_job() -> None:
+    raw = write(
+        replace(SCENE, transfer=None),
+        Act(),
+        event=Event.ACCESS_VIEWED,
+        id_=TRANSFER,
+        recorded="2026-11-25T09:00:00.000Z",
+    )
+
+    assert not [one for one in of_type(json.loads(raw), "4") if "query" not in one]
+
+
 @every
 def test_an_act_has_one_initiator(name: str) -> None:
     assert sum(one["requestor"] for one in written(name)["agent"]) == 1
