@@ -17,6 +17,7 @@ import threading
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol, Self
+from urllib.parse import quote
 
 from fhir_bridge.clock import Clock
 from fhir_bridge.errors import SettingsError, StoreUnavailable
@@ -60,9 +61,17 @@ class FileLiveness:
 
     certain = True
 
-    def __init__(self, folder: Path) -> None:
-        """Make the folder when it is missing."""
+    def __init__(self, folder: Path, *, keeps_files: bool = False) -> None:
+        """
+        Make the folder when it is missing.
+
+        Args:
+            folder: For the files.
+            keeps_files: Names are used again; removing a file under another who
+                waits for it would give one name to two.
+        """
         self._folder = folder
+        self._keeps_files = keeps_files
         self._held: dict[str, int] = {}
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
 
@@ -83,8 +92,9 @@ class FileLiveness:
         return True
 
     def release(self, name: str) -> None:
-        """Let a lock go that was taken; its holder is gone, and its file goes too."""
-        self._path(name).unlink(missing_ok=True)
+        """Let a lock go that was taken; a worker's file goes too."""
+        if not self._keeps_files:
+            self._path(name).unlink(missing_ok=True)
         os.close(self._held.pop(name))
 
     def confirm(self) -> None:
@@ -96,7 +106,7 @@ class FileLiveness:
             self.release(name)
 
     def _path(self, name: str) -> Path:
-        return self._folder / f"{name}.lock"
+        return self._folder / f"{quote(name, safe='')}.lock"
 
 
 class PostgresqlLiveness:

@@ -10,6 +10,7 @@ import msgspec
 
 from fhir_bridge.clock import Clock
 from fhir_bridge.fhir_server import FhirServer, Kept
+from fhir_bridge.gates import Gate, Gates
 from fhir_bridge.journey import Provider
 from fhir_bridge.journey.ordering import is_public_sandbox
 from fhir_bridge.settings import ServerSettings, Settings, read_server
@@ -51,7 +52,13 @@ class Servers:
 class Providers:
     """The servers that were named so far; each is opened once and its connections are kept."""
 
-    def __init__(self, servers: Servers, clock: Clock, statements: Kept | None = None) -> None:
+    def __init__(
+        self,
+        servers: Servers,
+        clock: Clock,
+        statements: Kept | None = None,
+        gates: Gates | None = None,
+    ) -> None:
         """
         Open nothing yet.
 
@@ -59,11 +66,15 @@ class Providers:
             servers: What is known of each.
             clock: Tells the time and waits.
             statements: Where what a server said of itself is kept for a while.
+            gates: What requests of every process pass; closed here.
         """
         self._servers = servers
         self._clock = clock
         self._statements = statements
+        self._gates = gates
         self._open = ExitStack()
+        if gates is not None:
+            self._open.callback(gates.close)
         self._known: dict[tuple[str, Side, Limits], tuple[ServerSettings, Provider]] = {}
 
     def close(self) -> None:
@@ -99,6 +110,7 @@ class Providers:
             clock=self._clock,
             insecure=server.insecure,
             ca_file=server.trusted(),
+            gate=self._gate(server, side),
         )
         self._open.callback(wire.close)
         return Provider(
@@ -114,6 +126,18 @@ class Providers:
             registered=server.registered,
             loopback=server.loopback,
             sandbox=is_public_sandbox(wire.base),
+        )
+
+    def _gate(self, server: ServerSettings, side: Side) -> Gate | None:
+        if self._gates is None:
+            return None
+        whose = "first" if side is Side.SOURCE else "second"
+        name = _log_name(server)
+        return self._gates.gate(
+            name,
+            f"the {whose} provider's server ({name})",
+            rate_per_second=server.rate_per_second,
+            concurrency=server.concurrency,
         )
 
 

@@ -15,6 +15,7 @@ from fhir_bridge.accounts import Accounts
 from fhir_bridge.clock import Clock
 from fhir_bridge.errors import BridgeError, StoreUnavailable, Tampered
 from fhir_bridge.fhir_server import FhirServer
+from fhir_bridge.gates import Gates
 from fhir_bridge.journey import ConsentRules, Office, Parties, Progress, Provider
 from fhir_bridge.kinds import KindBook
 from fhir_bridge.providers import Providers, Servers
@@ -47,7 +48,8 @@ class Opened:
         self._tell = tell
         self._clock = clock
         self._servers = Servers(settings, store)
-        self._providers = Providers(self._servers, clock, store.statements)
+        gates = Gates(store, clock, folder=settings.store, database=settings.database)
+        self._providers = Providers(self._servers, clock, store.statements, gates)
         self._witnessing = Witnessing(settings.witnessing, store, clock)
         self._trace: str | None = None
         self._lease_seconds = 900.0

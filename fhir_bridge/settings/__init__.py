@@ -23,7 +23,7 @@ from fhir_bridge.errors import SettingsError
 from fhir_bridge.settings.addresses import is_loopback, trusted
 from fhir_bridge.settings.credentials import CredentialSettings, Secret, credential
 from fhir_bridge.settings.keeping import LOG_ORIGIN, read_database, read_log
-from fhir_bridge.settings.tables import paths, refuse_unknown, table
+from fhir_bridge.settings.tables import paths, positive, refuse_unknown, table
 from fhir_bridge.settings.watching import WatchSettings, watches
 from fhir_bridge.settings.webhooks import WebhookSettings, webhooks
 from fhir_bridge.settings.witnessing import (
@@ -65,6 +65,8 @@ _SERVER_KEYS = {
     "insecure",
     "allow_treatment",
     "ca_file",
+    "rate_per_second",
+    "concurrency",
     "credential",
 }
 
@@ -99,6 +101,10 @@ class ServerSettings:
     allow_treatment: bool = False
     ca_file: Path | None = None
     """Certificates to trust for this server instead of the public ones."""
+    rate_per_second: float | None = None
+    """Requests, of all workers together; None for no limit of ours."""
+    concurrency: int | None = None
+    """Requests at once, of all workers together; None for no limit of ours."""
     credential: CredentialSettings = field(default_factory=CredentialSettings)
     registered: bool = True
     """False for a bare URL, which is for trying out (rules of the house)."""
@@ -294,8 +300,17 @@ def read_server(name: str, value: Any, *, secret: str | None = None) -> ServerSe
         insecure=bool(value.get("insecure", False)),
         allow_treatment=bool(value.get("allow_treatment", False)),
         ca_file=Path(str(value["ca_file"])).expanduser() if "ca_file" in value else None,
+        rate_per_second=positive(f"{where}.rate_per_second", value.get("rate_per_second")),
+        concurrency=_whole(f"{where}.concurrency", value.get("concurrency")),
         credential=credential(f"{where}.credential", value.get("credential", {}), kept=secret),
     )
+
+
+def _whole(where: str, value: Any) -> int | None:
+    number = positive(where, value)
+    if number is not None and number != int(number):
+        raise SettingsError(f"{where} is a whole number")
+    return None if number is None else int(number)
 
 
 def _organisation(where: str, entry: Any) -> Organisation:

@@ -51,3 +51,17 @@ def refuse_unknown(found: Mapping[str, Any], known: AbstractSet[str], where: str
         raise SettingsError(
             f"unknown setting {where}{unknown[0]}; known: {', '.join(sorted(known))}"
         )
+
+
+def positive(where: str, value: Any) -> float | None:
+    """
+    Return a number above zero; None when there is none.
+
+    Raises:
+        SettingsError: It is something else.
+    """
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float) or value <= 0:
+        raise SettingsError(f"{where} is a number above 0")
+    return float(value)

@@ -30,6 +30,7 @@ from fhir_bridge.store.listing import Listing
 from fhir_bridge.store.log import Log
 from fhir_bridge.store.manifests import Manifests
 from fhir_bridge.store.outbox import Outbox
+from fhir_bridge.store.pace import Pace
 from fhir_bridge.store.pairings import Pairings
 from fhir_bridge.store.peers import Peers
 from fhir_bridge.store.repositories import Repositories
@@ -55,6 +56,7 @@ class Store(
     Manifests,
     Rulings,
     Pairings,
+    Pace,
     Trees,
     Repositories,
     Peers,

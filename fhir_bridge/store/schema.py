@@ -136,6 +136,14 @@ transfer_event = Table(
 )
 Index("transfer_event_of_transfer", transfer_event.c.transfer, transfer_event.c.number)
 
+server_pace = Table(
+    "server_pace",
+    metadata,
+    Column("server", Text, primary_key=True),
+    Column("next_ms", Count, nullable=False),
+    sqlite_strict=True,
+)
+
 line = Table(
     "manifest_line",
     metadata,

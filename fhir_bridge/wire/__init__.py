@@ -11,6 +11,7 @@ from fhir_bridge.wire.answer import Answer, Limits, OverTotal, Side
 from fhir_bridge.wire.connection import Wire
 from fhir_bridge.wire.credential import Credential, NoCredential
 from fhir_bridge.wire.failures import AnswerLost, Faults
+from fhir_bridge.wire.gate import Gate
 from fhir_bridge.wire.links import follow, normalised_base, rebuild, same_origin
 from fhir_bridge.wire.patience import ONCE, PATIENT, Retry, retry_after_seconds
 
@@ -21,6 +22,7 @@ __all__ = [
     "AnswerLost",
     "Credential",
     "Faults",
+    "Gate",
     "Limits",
     "NoCredential",
     "OverTotal",

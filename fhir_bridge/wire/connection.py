@@ -26,6 +26,7 @@ from fhir_bridge.wire import links
 from fhir_bridge.wire.answer import Answer, Body, Limits, OverTotal, Side, Told
 from fhir_bridge.wire.credential import Credential, NoCredential
 from fhir_bridge.wire.failures import TRANSPORT, AnswerLost, Faults
+from fhir_bridge.wire.gate import LEAVE_ALONE, Gate
 from fhir_bridge.wire.patience import PATIENT, Patience, Retry, http_date, retry_after_seconds
 from fhir_bridge.wire.sockets import Adapter
 from fhir_bridge.wire.tracing import trace_headers
@@ -81,6 +82,7 @@ class Wire:
         insecure: bool = False,
         ca_file: str | None = None,
         on_request: Told | None = None,
+        gate: Gate | None = None,
     ) -> None:
         """
         Make ready; nothing is sent.
@@ -94,6 +96,7 @@ class Wire:
             insecure: Plain http is allowed (never with a credential).
             ca_file: Certificates to trust instead of the public ones.
             on_request: Is told method and kind before each request.
+            gate: Passed with each request, by every process that asks this server.
 
         Raises:
             SettingsError: The base is none, or plain http is not allowed.
@@ -110,6 +113,7 @@ class Wire:
         self.gzip_requests = False
         """Set when the server is known to accept compressed requests."""
         self._told = on_request
+        self._gate = gate
         self._verify: bool | str = ca_file or True
         self._session = _session(self.limits)
         self._read_bytes = 0
@@ -292,6 +296,25 @@ class Wire:
         bytes_max: int | None,
     ) -> Answer:
         self.patience.hold()
+        if self._gate is None:
+            return self._sent(method, url, body, headers, read_seconds, bytes_max)
+        with self._gate.passing():
+            answer = self._sent(method, url, body, headers, read_seconds, bytes_max)
+        if answer.status in LEAVE_ALONE:
+            asked = retry_after_seconds(answer.headers, self.clock.now())
+            if asked:
+                self._gate.push_back(asked)
+        return answer
+
+    def _sent(
+        self,
+        method: str,
+        url: str,
+        body: bytes | None,
+        headers: Mapping[str, str],
+        read_seconds: float | None,
+        bytes_max: int | None,
+    ) -> Answer:
         if self._told is not None:
             self._told(method, _kind(self.base, url))
         started = self.clock.monotonic()
