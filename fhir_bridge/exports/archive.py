@@ -96,7 +96,7 @@ class _Folder:
             raise Found(Reason.UNREADABLE, what=folder, detail=_name(error)) from error
 
     def read(self, name: str, bytes_max: int) -> bytes:
-        return _read(self._path / name, name, bytes_max, os.O_NOFOLLOW)
+        return _read(f"{self._path}/{name}", name, bytes_max, os.O_NOFOLLOW)
 
 
 class _Zip:
@@ -155,7 +155,7 @@ def read_plain(path: Path, bytes_max: int) -> bytes:
     return _read(path, str(path), bytes_max, 0)
 
 
-def _read(path: Path, name: str, bytes_max: int, flags: int) -> bytes:
+def _read(path: Path | str, name: str, bytes_max: int, flags: int) -> bytes:
     try:
         # Not blocking: a pipe with a file's name must not hold us up.
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | flags)

@@ -58,9 +58,14 @@ def read_file(archive: Archive, name: str, bytes_max: int, digest: str | None) -
         Found: It is missing, too large, or not the one listed.
     """
     content = archive.read(name, bytes_max)
-    if digest is not None and hashlib.sha256(content).hexdigest() != digest:
+    if digest is not None and not has_digest(content, digest):
         raise Found(Reason.FILE_ALTERED, file=name)
     return content
+
+
+def has_digest(content: bytes, digest: str) -> bool:
+    """Say whether SHA-256 of a file's content is, in hexadecimal, what the manifest gives."""
+    return hashlib.sha256(content).hexdigest() == digest
 
 
 def parse_checkpoint(text: str, what: str) -> tuple[Note, Checkpoint]:

@@ -4,22 +4,27 @@ Checking one chunk of a log's entries by itself: 65,536 of them, one tile of lev
 A chunk needs nothing of the others, so chunks are checked side by side and
 memory stays the same however long the log is. What joins them (hashes, times,
 numbers within transfers) goes back with the chunk.
+
+The files are not compared with the manifest here: what is in them follows from
+the tree's root and the entries' commitments, byte for byte. Only a body that is
+not there leaves its file open, so that file is compared.
 """
 
 from __future__ import annotations
 
-import base64
 import hashlib
-import uuid
+from binascii import b2a_base64
+from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 from fhir_bridge.errors import AlteredLog
 from fhir_bridge.exports.archive import Archive
-from fhir_bridge.exports.checkpoints import read_file
+from fhir_bridge.exports.checkpoints import has_digest
 from fhir_bridge.exports.reasons import Found, Reason
-from fhir_bridge.ledger import LEAF_BYTES_MAX, Entry, Event
-from fhir_bridge.ledger.reading import AlteredEntry, read_entries
+from fhir_bridge.ledger import LEAF_BYTES_MAX, Event
+from fhir_bridge.ledger.reading import AlteredEntry, Columns, read_columns
 from fhir_bridge.ledger.receipt import SALT_BYTES
 from fhir_bridge.ledger.tiles import (
     WIDTH,
@@ -57,7 +62,7 @@ class Job:
     """Sizes of checkpoints that end within it, smallest first."""
     bodies: bool
     digests: Mapping[str, str]
-    """SHA-256 of its files in hexadecimal, from the manifest."""
+    """SHA-256 of its files of bodies in hexadecimal, from the manifest."""
 
 
 @dataclass(slots=True)
@@ -85,7 +90,7 @@ class Chunk:
     times: dict[int, str] = field(default_factory=dict)
     """By size of the tree: time of its last entry."""
     transfers: dict[bytes, Numbers] = field(default_factory=dict)
-    """By the transfer's UUID in 16 bytes."""
+    """By the transfer's UUID in 16 bytes: there may be many."""
     keys: list[tuple[int, str]] = field(default_factory=list)
     """Entries from which another key signs, and the key."""
     ends: list[tuple[int, Event]] = field(default_factory=list)
@@ -115,11 +120,17 @@ class _Checking:
         self._job = job
         self._chunk = Chunk(first=job.first, count=job.count)
         self._hashes: list[bytes] = []
+        self._transfers: dict[bytes, Numbers] = {}
+        self._sizes = deque(job.sizes)
+        self._t = b""
+        self._log = job.log.encode()
 
     def run(self) -> Chunk:
         chunk, first = self._chunk, self._job.first // WIDTH
         for n, width in widths(self._job.count):
             self._bundle(first + n, width)
+        for uuid, numbers in self._transfers.items():
+            chunk.transfers[bytes.fromhex(uuid.decode().replace("-", ""))] = numbers
         levels = _levels(b"".join(self._hashes))
         self._compare_level_1(levels)
         for size in self._job.sizes:
@@ -130,80 +141,103 @@ class _Checking:
 
     def _bundle(self, n: int, width: int) -> None:
         name = entries_tile(n, width)
-        raw = self._read(name, _BUNDLE_BYTES_MAX)
+        raw = self._archive.read(name, _BUNDLE_BYTES_MAX)
         try:
             leaves = unpack_entries(raw, width)
-            entries = read_entries(leaves)
+            entries = read_columns(leaves)
         except AlteredEntry as error:
             raise Found(
                 Reason.ENTRY_ALTERED, idx=n * WIDTH + error.position, detail=error
             ) from error
         except AlteredLog as error:
             raise Found(Reason.ENTRY_ALTERED, idx=n * WIDTH, detail=error) from error
-        self._check_places(entries, n * WIDTH)
-        self._note(entries)
+        self._check_places(entries, range(n * WIDTH, n * WIDTH + width))
+        self._check_numbers(entries, n * WIDTH)
+        self._note(entries, n * WIDTH)
         hashes = _leaf_hashes(leaves)
         self._compare(hash_tile(0, n, width), hashes)
         self._hashes.append(hashes)
         if self._job.bodies:
-            self._bodies(n, width, entries)
+            self._bodies(n, width, entries.digest)
 
-    def _read(self, name: str, bytes_max: int) -> bytes:
-        return read_file(self._archive, name, bytes_max, self._job.digests[name])
-
-    def _check_places(self, entries: Sequence[Entry], first: int) -> None:
+    def _check_places(self, entries: Columns, places: range) -> None:
         """Check that each entry stands where it says, and none before its time."""
-        found = [entry.idx for entry in entries]
-        if found != list(range(first, first + len(entries))):
-            idx = next(at for at, one in enumerate(found, start=first) if at != one)
-            raise Found(Reason.ENTRY_MOVED, idx=idx, found=found[idx - first])
-        if {entry.log for entry in entries} != {self._job.log}:
-            idx = next(entry.idx for entry in entries if entry.log != self._job.log)
-            raise Found(Reason.ENTRY_OF_OTHER_LOG, idx=idx)
-        times = [entry.t for entry in entries]
-        if times != sorted(times) or times[0] < self._chunk.t_last:
-            before = [self._chunk.t_last, *times]
-            idx = next(at for at, t in enumerate(times) if t < before[at])
-            raise Found(Reason.TIME_GOES_BACK, idx=first + idx)
-        self._chunk.t_first = self._chunk.t_first or times[0]
-        self._chunk.t_last = times[-1]
-        for size in self._job.sizes:
-            if first < size <= first + len(entries):
-                self._chunk.times[size] = times[size - 1 - first]
-
-    def _note(self, entries: Sequence[Entry]) -> None:
-        """Note what only the whole log can judge, and check what a transfer shows here."""
-        for entry in entries:
-            if entry.transfer is not None:
-                self._number(entry, entry.transfer)
-            if entry.vkey is not None:
-                self._chunk.keys.append((entry.idx, entry.vkey))
-            if entry.type in _ENDS:
-                self._chunk.ends.append((entry.idx, entry.type))
-                self._chunk.continues |= entry.checkpoint is not None
-            if entry.body is not None:
-                self._chunk.committed += 1
-
-    def _number(self, entry: Entry, urn: str) -> None:
-        seq = entry.seq or 0
-        transfer = uuid.UUID(urn).bytes
-        numbers = self._chunk.transfers.get(transfer)
-        if numbers is None:
-            numbers = self._chunk.transfers[transfer] = Numbers(first=seq, next=seq)
-        if seq != numbers.next:
-            raise Found(Reason.NUMBER_MISSING, idx=entry.idx, found=seq, expected=numbers.next)
-        numbers.next = seq + 1
-        if entry.type == Event.DISCLOSURE_INTENT:
-            numbers.intents += 1
-        elif entry.type == Event.DISCLOSURE_RESULT:
-            numbers.results += 1
-        if entry.entries is not None and entry.entries != numbers.next:
-            raise Found(
-                Reason.COUNT_WRONG, idx=entry.idx, found=entry.entries, expected=numbers.next
+        if entries.idx != list(places):
+            idx = next(one for one, found in zip(places, entries.idx, strict=True) if one != found)
+            raise Found(Reason.ENTRY_MOVED, idx=idx, found=entries.idx[idx - places.start])
+        if entries.log.count(self._log) != len(places):
+            idx = next(
+                one for one, log in zip(places, entries.log, strict=True) if log != self._log
             )
+            raise Found(Reason.ENTRY_OF_OTHER_LOG, idx=idx)
+        times = [self._t, *entries.t]
+        if times != sorted(times):
+            at = next(at for at, (one, after) in enumerate(pairwise(times)) if after < one)
+            raise Found(Reason.TIME_GOES_BACK, idx=places[at])
+        chunk = self._chunk
+        chunk.t_first = chunk.t_first or times[1].decode()
+        chunk.t_last = times[-1].decode()
+        self._t = times[-1]
+        while self._sizes and self._sizes[0] <= places.stop:
+            size = self._sizes.popleft()
+            chunk.times[size] = times[size - places.start].decode()
+
+    def _check_numbers(self, entries: Columns, first: int) -> None:
+        """Check that the entries of each transfer follow each other."""
+        uuids = entries.transfer
+        begins = [at for at, (one, after) in enumerate(pairwise(uuids), 1) if one != after]
+        for at, end in pairwise([0, *begins, len(uuids)]):
+            if uuids[at]:
+                self._check_run(entries, uuids[at], range(at, end), first)
+
+    def _check_run(self, entries: Columns, uuid: bytes, run: range, first: int) -> None:
+        """Check entries of one transfer that stand together."""
+        numbers = self._transfers.get(uuid)
+        if numbers is None:
+            start = entries.seq[run.start] or 0
+            numbers = self._transfers[uuid] = Numbers(first=start, next=start)
+        seqs, closes = entries.seq[run.start : run.stop], entries.entries[run.start : run.stop]
+        expected = range(numbers.next, numbers.next + len(run))
+        if seqs != list(expected):
+            at = next(
+                at for at, (one, seq) in enumerate(zip(expected, seqs, strict=True)) if one != seq
+            )
+            raise Found(
+                Reason.NUMBER_MISSING,
+                idx=first + run[at],
+                found=seqs[at],
+                expected=expected[at],
+            )
+        if any(closes):
+            self._check_counts(closes, expected, first + run.start)
+        numbers.next = expected.stop
+        events = entries.type[run.start : run.stop]
+        numbers.intents += events.count(_INTENT)
+        numbers.results += events.count(_RESULT)
+
+    def _check_counts(self, closes: Sequence[int | None], numbers: range, first: int) -> None:
+        """Check that an entry which closes its transfer counts itself and those before it."""
+        for at, count in enumerate(closes):
+            if count is not None and count != numbers[at] + 1:
+                raise Found(
+                    Reason.COUNT_WRONG, idx=first + at, found=count, expected=numbers[at] + 1
+                )
+
+    def _note(self, entries: Columns, first: int) -> None:
+        """Note what only the whole log can judge."""
+        chunk = self._chunk
+        chunk.committed += len(entries.digest) - entries.digest.count(b"")
+        if any(entries.vkey):
+            named = enumerate(entries.vkey, start=first)
+            chunk.keys += [(idx, key.decode()) for idx, key in named if key]
+        if not _ENDS.isdisjoint(entries.type):
+            told = enumerate(entries.type, start=first)
+            chunk.ends += [(idx, Event(one.decode())) for idx, one in told if one in _ENDS]
+        if first == 0:
+            chunk.continues = bool(entries.checkpoint[0])
 
     def _compare(self, name: str, hashes: bytes) -> None:
-        if self._read(name, WIDTH * HASH_BYTES) != hashes:
+        if self._archive.read(name, WIDTH * HASH_BYTES) != hashes:
             raise Found(Reason.HASHES_ALTERED, file=name)
 
     def _compare_level_1(self, levels: Sequence[bytes]) -> None:
@@ -211,36 +245,39 @@ class _Checking:
         if whole:
             self._compare(hash_tile(1, self._job.first // CHUNK, whole), levels[8])
 
-    def _bodies(self, n: int, width: int, entries: Sequence[Entry]) -> None:
+    def _bodies(self, n: int, width: int, commitments: Sequence[bytes]) -> None:
+        """Compare what entries committed to: salt and stored bytes, one after the other."""
         name = bodies_tile(n, width)
-        raw, at = self._read(name, BODIES_BYTES_MAX), 0
-        for entry in entries:
+        raw, at, whole = self._archive.read(name, BODIES_BYTES_MAX), 0, True
+        for idx, commitment in enumerate(commitments, start=n * WIDTH):
             first = at + LENGTH_BYTES
             at = first + int.from_bytes(raw[at:first], "big")
-            self._body(entry, raw[first:at])
-        if at != len(raw):
+            if at == first:
+                if commitment:
+                    self._erased(idx)
+                    whole = False
+            elif not commitment:
+                raise Found(Reason.BODY_ADDED, idx=idx)
+            elif at - first < SALT_BYTES or commitment != _digest(raw[first:at]):
+                raise Found(Reason.BODY_ALTERED, idx=idx)
+        if at != len(raw) or not (whole or has_digest(raw, self._job.digests[name])):
             raise Found(Reason.FILE_ALTERED, file=name)
 
-    def _body(self, entry: Entry, opened: bytes) -> None:
-        """Compare what an entry committed to: salt and stored bytes, one after the other."""
-        if entry.body is None:
-            if opened:
-                raise Found(Reason.BODY_ADDED, idx=entry.idx)
-        elif not opened:
-            self._chunk.erased += 1
-            if len(self._chunk.erased_first) < _NAMED_MAX:
-                self._chunk.erased_first.append(entry.idx)
-        elif len(opened) < SALT_BYTES or _digest(opened) != entry.body.digest:
-            raise Found(Reason.BODY_ALTERED, idx=entry.idx)
+    def _erased(self, idx: int) -> None:
+        self._chunk.erased += 1
+        if len(self._chunk.erased_first) < _NAMED_MAX:
+            self._chunk.erased_first.append(idx)
 
 
-_ENDS = frozenset({Event.LOG_OPENED, Event.LOG_CLOSED})
+_INTENT, _RESULT = Event.DISCLOSURE_INTENT.encode(), Event.DISCLOSURE_RESULT.encode()
+_ENDS = frozenset({Event.LOG_OPENED.encode(), Event.LOG_CLOSED.encode()})
 
 _sha256 = hashlib.sha256
 
 
-def _digest(opened: bytes) -> str:
-    return base64.b64encode(_sha256(opened).digest()).decode()
+def _digest(opened: bytes) -> bytes:
+    """Return SHA-256 in base64, without its padding."""
+    return b2a_base64(_sha256(opened).digest(), newline=False)[:-1]
 
 
 def _leaf_hashes(leaves: Sequence[bytes]) -> bytes:

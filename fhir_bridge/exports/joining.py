@@ -6,7 +6,6 @@ import uuid
 from collections.abc import Iterator
 
 from fhir_bridge.exports.archive import Archive
-from fhir_bridge.exports.checkpoints import read_file
 from fhir_bridge.exports.chunks import CHUNK, Chunk, Numbers
 from fhir_bridge.exports.reasons import Found, Reason
 from fhir_bridge.exports.report import Facts
@@ -80,13 +79,12 @@ class Joined:
         room = _NAMED_MAX - len(facts.bodies_erased_first)
         facts.bodies_erased_first += chunk.erased_first[:room]
 
-    def check_high_tiles(self, archive: Archive, digests: dict[str, str]) -> None:
+    def check_high_tiles(self, archive: Archive) -> None:
         """
         Compare the hashes above the chunks.
 
         Args:
             archive: The export.
-            digests: SHA-256 of its files in hexadecimal, from the manifest.
 
         Raises:
             Found: They are not those of the entries.
@@ -97,8 +95,7 @@ class Joined:
             for n, width in widths(len(hashes)):
                 tile = hashes[n * WIDTH : n * WIDTH + width]
                 name = hash_tile(level, n, width)
-                held = read_file(archive, name, WIDTH * HASH_BYTES, digests[name])
-                if held != b"".join(tile):
+                if archive.read(name, WIDTH * HASH_BYTES) != b"".join(tile):
                     raise Found(Reason.HASHES_ALTERED, file=name)
                 if width == WIDTH:
                     above.append(subtree_root(tile))

@@ -32,17 +32,17 @@ from fhir_bridge.exports.checkpoints import (
     read_file,
     read_note,
 )
-from fhir_bridge.exports.chunks import CHUNK, Job, check_chunk
+from fhir_bridge.exports.chunks import BODIES_BYTES_MAX, CHUNK, Job, check_chunk
 from fhir_bridge.exports.joining import Joined, chunks_of
 from fhir_bridge.exports.layout import Manifest
-from fhir_bridge.exports.reasons import Found, Reason
+from fhir_bridge.exports.reasons import Found, Reason, Verdict, verdict_of
 from fhir_bridge.exports.report import Facts, Finding, Report
 from fhir_bridge.exports.single import check_transfer, limits
 from fhir_bridge.exports.trust import Trust, read_pin
 from fhir_bridge.ledger import Checkpoint, Note, Policy, timestamp
 from fhir_bridge.ledger.note import NOTE_CHARS_MAX
 from fhir_bridge.ledger.policy import NO_QUORUM
-from fhir_bridge.ledger.tiles import WIDTH, bodies_tile, entries_tile, hash_tile, widths
+from fhir_bridge.ledger.tiles import WIDTH, bodies_tile, widths
 
 NEWEST = "the newest checkpoint"
 
@@ -116,7 +116,13 @@ class _Verification:
             yield from limits
         else:
             whole = _Whole(archive, manifest, policy, signed, pin)
-            yield from whole.check(self._path, bodies=self._bodies, processes=self._processes)
+            try:
+                yield from whole.check(self._path, bodies=self._bodies, processes=self._processes)
+            except Found as found:
+                if verdict_of(found.reason) is Verdict.TAMPERED:
+                    # Which file it is says more than what is wrong with what is in it.
+                    _check_files(archive, manifest, bodies=self._bodies)
+                raise
             self.facts = whole.facts
         if self._bodies and not manifest.bodies:
             yield Finding.limit(Reason.BODIES_LEFT_OUT)
@@ -191,6 +197,13 @@ def _check_loose_files(archive: Archive, manifest: Manifest) -> None:
             read_file(archive, name, _FILE_BYTES_MAX, digest)
 
 
+def _check_files(archive: Archive, manifest: Manifest, *, bodies: bool) -> None:
+    """Compare every file that was looked at with the list."""
+    for name, digest in manifest.files.items():
+        if bodies or not name.startswith("bodies/"):
+            read_file(archive, name, BODIES_BYTES_MAX, digest)
+
+
 @dataclass(frozen=True, slots=True)
 class _Notes:
     """Checkpoints to be checked side by side with others."""
@@ -247,13 +260,15 @@ class _Whole:
         bodies = bodies and self._manifest.bodies
         few = self._manifest.size <= CHUNK
         with _workers(path, self._archive, 1 if few else processes) as workers:
+            # The long tasks first, so that the short ones fill what is left.
+            chunks = workers(check_chunk, list(self._chunk_jobs(bodies=bodies)))
             published = workers(check_notes, list(self._note_jobs()))
-            for chunk in workers(check_chunk, list(self._chunk_jobs(bodies=bodies))):
+            for chunk in chunks:
                 self._joined.add(chunk)
             signed = [one for several in published for one in several]
         signed.append(self._newest)
         joined = self._joined
-        joined.check_high_tiles(self._archive, dict(self._manifest.files))
+        joined.check_high_tiles(self._archive)
         self._check_roots(signed)
         joined.check_ends(size=self._manifest.size)
         joined.check_first_numbers()
@@ -274,7 +289,7 @@ class _Whole:
         pinned = [] if self._pin is None else [self._pin.size]
         sizes = sorted({*self._manifest.sizes, *pinned, self._manifest.size})
         for first, count in chunks_of(self._manifest.size):
-            names = list(_chunk_files(first, count, bodies=bodies))
+            names = [bodies_tile(first // WIDTH + n, width) for n, width in widths(count) if bodies]
             yield Job(
                 log=self._manifest.log,
                 first=first,
@@ -324,18 +339,6 @@ class _Whole:
             facts.bodies_opened = 0
         if self._policy.quorum != NO_QUORUM:
             facts.witnessed = max((one.size for one in signed if one.is_met), default=0)
-
-
-def _chunk_files(first: int, count: int, *, bodies: bool) -> Iterator[str]:
-    """Name the files that a chunk is in."""
-    for n, width in widths(count):
-        at = first // WIDTH + n
-        yield hash_tile(0, at, width)
-        yield entries_tile(at, width)
-        if bodies:
-            yield bodies_tile(at, width)
-    if count >= WIDTH:
-        yield hash_tile(1, first // CHUNK, count // WIDTH)
 
 
 @lru_cache(maxsize=1)

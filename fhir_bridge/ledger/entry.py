@@ -31,7 +31,7 @@ VERSION: Literal["fhir-bridge/audit/v1"] = "fhir-bridge/audit/v1"
 LEAF_BYTES_MAX = 65_535
 """The tile layout (https://c2sp.org/tlog-tiles) writes an entry's length in 16 bits."""
 
-_UUID = r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"
+UUID = r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 
 
 def _matching(pattern: str) -> Any:
@@ -41,14 +41,19 @@ def _matching(pattern: str) -> Any:
 _Count = Annotated[int, Meta(ge=0, le=2**53 - 1)]
 """What every reader of JSON holds exactly."""
 
+VISIBLE = r"[!-~]"
+"""One character of a word."""
+SHOWN = r"[^\x00-\x1f\x7f]"
+"""One character of a line."""
+
 _Code = Annotated[str, _matching(r"[a-z0-9][a-z0-9_.:\-]{0,63}")]
-_Word = Annotated[str, _matching(r"[!-~]{1,255}")]
-_Line = Annotated[str, _matching(r"[^\x00-\x1f\x7f]{1,400}")]
+_Word = Annotated[str, _matching(rf"{VISIBLE}{{1,255}}")]
+_Line = Annotated[str, _matching(rf"{SHOWN}{{1,400}}")]
 _Hash = Annotated[str, _matching(r"[A-Za-z0-9+/]{43}=")]
 _Hex = Annotated[str, _matching(r"[0-9a-f]{64}")]
 _Note = Annotated[str, _matching(r"[^\x00-\x09\x0b-\x1f\x7f]{1,8192}")]
 _Time = Annotated[
-    str, _matching(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{3}Z")
+    str, _matching(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-5][0-9]:[0-5][0-9]\.[0-9]{3}Z")
 ]
 
 
@@ -136,10 +141,10 @@ class Entry(
     t: _Time
     """UTC, milliseconds; never before the entry that precedes."""
     type: Event
-    actor: Annotated[str, _matching(r"(cli|key|svc):[!-~]{1,64}")]
+    actor: Annotated[str, _matching(rf"(cli|key|svc):{VISIBLE}{{1,64}}")]
     outcome: Literal["0", "4", "8", "12"]
     """http://hl7.org/fhir/audit-event-outcome: success, minor, serious, major failure."""
-    transfer: Annotated[str, _matching(rf"urn:uuid:{_UUID}")] | None = None
+    transfer: Annotated[str, _matching(rf"urn:uuid:{UUID}")] | None = None
     seq: _Count | None = None
     """Number within the transfer, from 0 without holes; there when `transfer` is."""
     step: _Code | None = None

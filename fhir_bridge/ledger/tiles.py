@@ -92,12 +92,15 @@ def unpack_entries(bundle: bytes, count: int) -> list[bytes]:
         AlteredLog: It has more or fewer, or ends within one.
     """
     entries: list[bytes] = []
-    at, end = 0, len(bundle)
-    while at + _LENGTH_BYTES <= end and len(entries) < count:
-        first = at + _LENGTH_BYTES
-        at = first + (bundle[at] << 8 | bundle[at + 1])
-        entries.append(bundle[first:at])
-    if at != end or len(entries) != count:
+    at = 0
+    try:
+        for _ in range(count):
+            first = at + _LENGTH_BYTES
+            at = first + (bundle[at] << 8 | bundle[at + 1])
+            entries.append(bundle[first:at])
+    except IndexError:
+        at = -1
+    if at != len(bundle):
         raise AlteredLog(f"a bundle of entries does not hold exactly {count}")
     return entries
 

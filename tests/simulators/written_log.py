@@ -53,6 +53,15 @@ _OF_A_TRANSFER = (
     Event.TRANSFER_CLOSED,
 )
 
+_ON_CONSENT = {
+    Event.CONSENT_VERIFIED,
+    Event.PATIENT_ASKED,
+    Event.DISCLOSURE_INTENT,
+    Event.DISCLOSURE_RESULT,
+}
+_OF_CONTENT = {Event.DISCLOSURE_INTENT, Event.DISCLOSURE_RESULT, Event.TRANSFER_CLOSED}
+"""As in the logs of the bridge itself."""
+
 
 def private(seed: str) -> Ed25519PrivateKey:
     return Ed25519PrivateKey.from_private_bytes(hashlib.sha256(seed.encode()).digest())
@@ -101,9 +110,11 @@ def ordinary(idx: int, *, log: str = LOG, t: str | None = None) -> bytes:
         destination="second-opinion-centre",
         consent=(
             ConsentSeen(id="Consent/c1", version="1", commitment=_hex(b"consent %d" % number)),
-        ),
+        )
+        if _OF_A_TRANSFER[seq] in _ON_CONSENT
+        else (),
         content=Content.of(count=3, size_bytes=4711, root=hashlib.sha256(b"%d" % idx).digest())
-        if _OF_A_TRANSFER[seq] in {Event.DISCLOSURE_INTENT, Event.DISCLOSURE_RESULT}
+        if _OF_A_TRANSFER[seq] in _OF_CONTENT
         else None,
         subject=f"hmac-sha256:{_hex(b'subject %d' % number)}",
         trace=_hex(b"trace %d" % number)[:32],
