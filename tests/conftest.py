@@ -1,14 +1,47 @@
-"""What holds for all tests: which of them this machine can run, and which must share a process."""
+"""
+What holds for all tests: which of them this machine can run, which must share a
+process, and that after the last of them no file that any of them wrote holds
+what may never be at rest.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+import tempfile
+from collections.abc import Iterator, Sequence
 
 import pytest
 
+from tests.simulators.at_rest import Hit, hits
 from tests.simulators.servers import ABSENT, any_real_server, real_required
 
 _LEFT_OUT = pytest.StashKey[int]()
+_AT_REST = pytest.StashKey[list[Hit]]()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def scratch(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Let temporary files lie where they are searched, those of other processes too."""
+    before = os.environ.get("TMPDIR"), tempfile.tempdir
+    os.environ["TMPDIR"] = str(tmp_path_factory.mktemp("scratch"))
+    tempfile.tempdir = None
+    yield
+    tempfile.tempdir = before[1]
+    if before[0] is None:
+        del os.environ["TMPDIR"]
+    else:
+        os.environ["TMPDIR"] = before[0]
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Search every file that the run wrote; one that holds what it may not fails the run."""
+    config = session.config
+    folder = config._tmp_path_factory._basetemp  # type: ignore[attr-defined]
+    if folder is None or hasattr(config, "workerinput"):
+        return  # nothing was written, or the process that started this one searches
+    config.stash[_AT_REST] = found = list(hits(folder))
+    if found:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -30,7 +63,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def pytest_terminal_summary(
     terminalreporter: pytest.TerminalReporter, config: pytest.Config
 ) -> None:
-    """Say in one line what was left out."""
+    """Say what was found at rest, and in one line what was left out."""
+    for hit in config.stash.get(_AT_REST, [])[:20]:
+        terminalreporter.write_line(f"AT REST: {hit.path} holds {hit.word!r}", red=True)
     if not any_real_server() and not real_required():
         count = config.stash.get(_LEFT_OUT, 0) or "the"
         terminalreporter.write_line(f"left out {count} tests that need real servers: {ABSENT}")

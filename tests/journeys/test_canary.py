@@ -11,6 +11,9 @@ from __future__ import annotations
 
 import base64
 import os
+import shutil
+import subprocess
+import sys
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -20,8 +23,8 @@ import pytest
 from fhir_bridge.doors.report import render
 from fhir_bridge.errors import BridgeError
 from tests.journeys.world import Mishap, When, World
+from tests.simulators.at_rest import CANARY, FIXTURES, hits, words
 
-CANARY = "Kanarienvogel7391"
 _CARRIERS = frozenset(
     {
         "display",
@@ -116,3 +119,62 @@ def test_a_refusal_tells_no_value(tmp_path: Path, world: World) -> None:
 
     assert CANARY not in str(caught.value)
     assert found_in(tmp_path) == []
+
+
+FORMS = {
+    "as it is": lambda word: word.encode(),
+    "base64": lambda word: base64.b64encode(word.encode()),
+    "base64 after one byte": lambda word: base64.b64encode(b"x" + word.encode() + b"yz"),
+    "base64 after two bytes": lambda word: base64.b64encode(b"xy" + word.encode()),
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_whatever_is_planted_in_a_file_of_any_kind_is_found(tmp_path: Path, form: str) -> None:
+    # base64 of a shorter word has too few characters of its own to be looked for
+    planted = sorted(word for word in words() if form == "as it is" or len(word.encode()) > 7)
+    for number, word in enumerate(planted):
+        folder = tmp_path / str(number) / "store"
+        folder.mkdir(parents=True)
+        (folder / "store.db-wal").write_bytes(b"\0" * 4096 + FORMS[form](word) + b"\0" * 64)
+
+    found = {hit.path.parent.parent.name for hit in hits(tmp_path)}
+    assert found == {str(number) for number in range(len(planted))}
+    for path in tmp_path.glob("*/store/*"):
+        path.unlink()  # the search after the whole run must not find what was planted here
+
+
+def test_copies_of_the_stories_are_no_files_of_the_bridge(tmp_path: Path) -> None:
+    (tmp_path / FIXTURES).mkdir()
+    (tmp_path / FIXTURES / "source.json").write_text(CANARY, encoding="utf-8")
+
+    assert list(hits(tmp_path)) == []
+    assert {"Brandt", "80756015090002647590", "1971-04-09", CANARY} <= words()
+
+
+@pytest.mark.parametrize("planted", [True, False])
+def test_a_run_that_leaves_what_may_not_be_at_rest_fails(tmp_path: Path, *, planted: bool) -> None:
+    text = CANARY[:10] + (CANARY[10:] if planted else "")
+    test = tmp_path / "test_planted.py"
+    test.write_text(
+        "import tempfile\n"
+        "def test_planted(tmp_path):\n"
+        f"    (tmp_path / 'log').write_text('{text[:6]}' + '{text[6:]}')\n"
+        f"    open(tempfile.mkstemp()[1], 'w').write('{text[:6]}' + '{text[6:]}')\n",
+        encoding="utf-8",
+    )
+    words = ["-p", "tests.conftest", "-c", os.devnull, "-p", "no:cacheprovider", "-q"]
+    folder = tmp_path / "run"
+
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", *words, f"--basetemp={folder}", str(test)],
+        cwd=Path(__file__).parents[2],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    shutil.rmtree(folder)
+
+    assert "1 passed" in done.stdout, done.stdout + done.stderr
+    assert done.returncode == (1 if planted else 0)
+    assert done.stdout.count("AT REST") == (2 if planted else 0)
