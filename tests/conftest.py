@@ -7,6 +7,7 @@ what may never be at rest.
 from __future__ import annotations
 
 import os
+import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 
@@ -31,6 +32,14 @@ def scratch(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         del os.environ["TMPDIR"]
     else:
         os.environ["TMPDIR"] = before[0]
+
+
+@pytest.fixture(autouse=True)
+def own_log() -> Iterator[None]:
+    """Take back where a test let log lines go: the stream is closed when the test ends."""
+    yield
+    if (structlog := sys.modules.get("structlog")) is not None:
+        structlog.reset_defaults()
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
