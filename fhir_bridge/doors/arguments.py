@@ -25,6 +25,15 @@ EXIT_CODES = {
 """Every exit code; README's table equals it."""
 
 KINDS = {"lab": "laboratory", "pathology": "pathology", "imaging": "imaging"}
+ROLES = (
+    "integrator",
+    "records-officer",
+    "auditor",
+    "auditor-bodies",
+    "administrator",
+    "monitor",
+)
+"""Roles of callers of the API; a list of its own, because the API loads slowly."""
 PURPOSES = ("TREAT", "PATRQT", "COC")
 
 
@@ -44,6 +53,7 @@ def parser() -> argparse.ArgumentParser:
     _auditing(commands)
     _signing_in(commands)
     _command(commands, "work", "carry what was asked for, until SIGTERM: a worker")
+    _serving(commands)
     _telling(commands)
     return top
 
@@ -260,6 +270,31 @@ def _signing_in(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
         "--algorithm", choices=("ES384", "RS384"), default="ES384", help="default: ES384"
     )
     _command(acts, "jwks", "print the public half of each key, for the operators of servers")
+
+
+def _serving(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    serve = _command(commands, "serve", "serve the API, and carry what it is asked for")
+    serve.add_argument("--host", metavar="ADDRESS", help="default: api.host, else 127.0.0.1")
+    serve.add_argument("--port", type=int, metavar="PORT", help="default: api.port, else 8480")
+    serve.add_argument(
+        "--role",
+        choices=("api", "worker", "all"),
+        default="all",
+        help="only the API, only a worker, or both in one process (default)",
+    )
+    keys = commands.add_parser("keys", help="keys of the API")
+    acts = keys.add_subparsers(dest="act", metavar="ACT", required=True)
+    add = _command(acts, "add", "make a key; it is printed once, and only its digest is kept")
+    add.add_argument("--role", action="append", required=True, choices=ROLES, help="may repeat")
+    add.add_argument("--organisation", metavar="SYSTEM|VALUE", help="whom it acts for")
+    add.add_argument("--days", type=int, default=90, metavar="N", help="it lives; default: 90")
+    add.add_argument("--label", default="", metavar="TEXT", help="what you call it")
+    _command(acts, "list", "list the keys; none of them can be shown again")
+    revoke = _command(acts, "revoke", "let a key open nothing any more")
+    revoke.add_argument("key", metavar="KEY", help="its name: see keys list")
+    trying = _command(commands, "sandbox", "run two FHIR servers in memory, for trying out")
+    trying.add_argument("--story", default="amelia", metavar="NAME", help="default: amelia")
+    trying.add_argument("--port", type=int, default=48031, metavar="PORT", help="of the first")
 
 
 def _telling(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

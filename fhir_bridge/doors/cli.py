@@ -10,7 +10,6 @@ it could hold a value from a record.
 from __future__ import annotations
 
 import argparse
-import getpass
 import json
 import os
 import sys
@@ -20,6 +19,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from fhir_bridge.doors import running
 from fhir_bridge.doors.arguments import kinds, parser
 from fhir_bridge.errors import BridgeError, MalformedJson, Refused, SettingsError
 
@@ -109,32 +109,22 @@ def _say(sentence: str, exit_code: int) -> None:
     print(f"{sentence}  exit {exit_code}", file=sys.stderr)  # noqa: T201 - this is the door
 
 
-def _show(text: str) -> None:
-    print(text)  # noqa: T201 - this is the door
+_show = running.show
 
 
 @contextmanager
 def _open(arguments: argparse.Namespace) -> Iterator[Bridge]:
     """Open a bridge for one command; when it has ended, the audit repository gets its copies."""
-    from fhir_bridge.bridge import Bridge
     from fhir_bridge.doors.progress import listener
-    from fhir_bridge.settings import environment, load
 
-    settings = load(arguments.settings, store=arguments.store, environ=environment())
-    told = listener(sys.stderr)
-    with Bridge.open(settings, actor=_actor(), tell=told) as bridge, bridge.copying():
+    with running.opened(arguments, listener(sys.stderr)) as bridge, bridge.copying():
         yield bridge
-
-
-def _actor() -> str:
-    account = getpass.getuser()
-    return "cli:" + "".join(char if char.isalnum() or char in "._-" else "-" for char in account)
 
 
 def _demo(arguments: argparse.Namespace) -> int:
     from fhir_bridge.doors.demo import demo
 
-    return demo(arguments.story, arguments.store, actor=_actor(), show=_show)
+    return demo(arguments.story, arguments.store, actor=running.actor(), show=_show)
 
 
 def _stories(_: argparse.Namespace) -> int:
@@ -348,13 +338,6 @@ def _webhooks(arguments: argparse.Namespace) -> int:
     return run(arguments, _show)
 
 
-def _work(arguments: argparse.Namespace) -> int:
-    from fhir_bridge.doors.working import work
-
-    with _open(arguments) as bridge:
-        return work(bridge, say=_show)
-
-
 _ACTS: dict[str, Callable[[argparse.Namespace], int]] = {
     "demo": _demo,
     "stories": _stories,
@@ -386,5 +369,10 @@ _ACTS: dict[str, Callable[[argparse.Namespace], int]] = {
     "webhooks replay": _webhooks,
     "webhooks test": _webhooks,
     "webhooks new-secret": _webhooks,
-    "work": _work,
+    "work": running.work,
+    "serve": running.serve,
+    "keys add": running.keys,
+    "keys list": running.keys,
+    "keys revoke": running.keys,
+    "sandbox": running.sandbox,
 }

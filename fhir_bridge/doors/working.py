@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from fhir_bridge.engine import Round
 from fhir_bridge.errors import StoreUnavailable
-from fhir_bridge.logs import configure
+from fhir_bridge.logs import configure, mute_libraries
 
 if TYPE_CHECKING:
     from fhir_bridge.bridge import Bridge
@@ -44,19 +44,11 @@ def work(bridge: Bridge, *, say: Callable[[str], None]) -> int:
         StoreUnavailable: The database does not answer, or can be written no more.
     """
     configure(sys.stderr)
+    mute_libraries()
     stopping = threading.Event()
-    broken: list[str] = []
-
-    def watch() -> None:
-        if bridge.store.stopped:
-            broken.append("the store failed to write and takes no more: mend its disk")
-            stopping.set()
-
-    engine = bridge.engine(
-        [*rounds_of(bridge), Round(name="store", seconds=_WATCH_SECONDS, act=watch)]
-    )
-    engine.migrate()
-    engine.start()
+    worker = Worker(bridge)
+    worker.on_broken(stopping.set)
+    worker.start()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stopping.set())
     settings = bridge.settings
@@ -66,13 +58,62 @@ def work(bridge: Bridge, *, say: Callable[[str], None]) -> int:
         f" {bridge.store.log}. Stop with SIGTERM."
     )
     stopping.wait()
-    if not engine.stop(settings.engine.drain_seconds):
-        say("Stopped; what had not ended is gone on with by the next worker.")
-        _leave()
-    if broken:
-        raise StoreUnavailable(broken[0])
+    worker.stop(say)
     say("Stopped.")
     return 0
+
+
+class Worker:
+    """One worker in this process, by itself or beside the API."""
+
+    def __init__(self, bridge: Bridge) -> None:
+        """Prepare; nothing is taken yet."""
+        self._bridge = bridge
+        self._broken = False
+        self._tell_broken: Callable[[], None] = threading.Event().set
+        watch = Round(name="store", seconds=_WATCH_SECONDS, act=self._watch)
+        self._engine = bridge.engine([*rounds_of(bridge), watch])
+        self._started = False
+
+    def on_broken(self, tell: Callable[[], None]) -> None:
+        """Have somebody told when the store takes no more: then nothing may run on."""
+        self._tell_broken = tell
+
+    def start(self) -> None:
+        """
+        Take what was asked for, from now on.
+
+        Raises:
+            SettingsError: Something must be mended before a worker can start.
+            StoreUnavailable: The database does not answer.
+        """
+        self._engine.migrate()
+        self._engine.start()
+        self._started = True
+
+    def knock(self) -> None:
+        """Look for something to carry now."""
+        self._engine.knock()
+
+    def stop(self, say: Callable[[str], None]) -> None:
+        """
+        Take nothing more, and wait for what is carried; ends the process when it does not end.
+
+        Raises:
+            StoreUnavailable: The store had failed.
+        """
+        if not self._started:
+            return
+        if not self._engine.stop(self._bridge.settings.engine.drain_seconds):
+            say("Stopped; what had not ended is gone on with by the next worker.")
+            _leave()
+        if self._broken:
+            raise StoreUnavailable("the store failed to write and takes no more: mend its disk")
+
+    def _watch(self) -> None:
+        if self._bridge.store.stopped:
+            self._broken = True
+            self._tell_broken()
 
 
 def rounds_of(bridge: Bridge) -> list[Round]:

@@ -32,7 +32,6 @@ from fhir_bridge.doors.api.metrics import Metrics
 from fhir_bridge.doors.api.rates import Rates
 from fhir_bridge.doors.api.roles import OF_AN_ORGANISATION, Role
 from fhir_bridge.doors.api.service import Service
-from fhir_bridge.errors import BridgeError
 from fhir_bridge.logs import configure
 from tests.journeys.world import FIRST, SECOND, World
 
@@ -59,31 +58,25 @@ def listening(app: Any) -> Iterator[str]:
 
 
 class Promptly:
-    """Carries a transfer when a test says so."""
+    """The workers: carry what there is to carry when a test says so."""
 
     def __init__(self, bridge: Bridge) -> None:
         self._bridge = bridge
-        self.waiting: list[str] = []
-        self.submitted: list[str] = []
+        self.knocks = 0
 
-    def submit(self, transfer: str, destination: str) -> None:
-        del destination
-        self.submitted.append(transfer)
-        self.waiting.append(transfer)
+    def knock(self) -> None:
+        self.knocks += 1
 
-    def cancel(self, transfer: str) -> None:
-        del transfer
+    @property
+    def waiting(self) -> list[str]:
+        """The transfers that are to be carried."""
+        return [turn.name.partition(".")[0] for turn in self._bridge.due()]
 
     def run(self) -> None:
         """Carry everything that waits."""
-        while self.waiting:
-            transfer = self.waiting.pop(0)
-            row = self._bridge.store.read_transfer(transfer)
-            acting = self._bridge.acting(row.actor or "svc:test", trace=row.trace)
-            try:
-                acting.carry(transfer)
-            except BridgeError as error:
-                self._bridge.store.park(transfer, reason="test", trouble=str(error))
+        while turns := self._bridge.due():
+            for turn in turns:
+                self._bridge.carry_turn(turn.name)
 
 
 class Reception:
@@ -115,7 +108,7 @@ class Reception:
         self.runner = Promptly(self.bridge)
         self.service = Service(
             desk=self.bridge,
-            runner=self.runner,
+            knock=self.runner.knock,
             callers=Callers(store, self._bearers, clock),
             rates=Rates(self._per_minute, clock),
             metrics=Metrics(store, allow_list, clock),

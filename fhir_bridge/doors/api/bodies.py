@@ -91,6 +91,20 @@ def decode(raw: bytes) -> Any:
         raise Answered(_FAULTS.get(error.fault, Problem.BODY_NOT_JSON)) from error
 
 
+def typed(raw: bytes, into: type[T]) -> T:
+    """
+    Read JSON as what the route describes.
+
+    Raises:
+        Answered: It is not JSON, or not as described.
+    """
+    decode(raw)  # refuses what two readers would read differently
+    try:
+        return msgspec.json.decode(raw, type=into)
+    except msgspec.ValidationError as error:
+        raise Answered(Problem.BODY_INVALID, expression=_place(str(error))) from error
+
+
 def convert(value: Any, into: type[T]) -> T:
     """
     Take what was read as what the route describes.

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Depends, Request, Response
 
 from fhir_bridge.doors.api import examples, shown
 from fhir_bridge.doors.api.asked import AcceptanceAsked, DecisionAsked
-from fhir_bridge.doors.api.bodies import SMALL, convert, decode, read
+from fhir_bridge.doors.api.bodies import SMALL, read, typed
 from fhir_bridge.doors.api.operations import Gives, Operation, Takes, respond
 from fhir_bridge.doors.api.problems import Answered, Problem
 from fhir_bridge.doors.api.roles import Caller, Role
@@ -100,7 +100,7 @@ def accept(
 ) -> Response:
     """Sign that a gap is accepted."""
     _at_rest(serving, caller, transfer)
-    asked = convert(decode(raw), AcceptanceAsked)
+    asked = typed(raw, AcceptanceAsked)
     desk = serving.acting(caller, request)
     try:
         desk.accept(transfer, asked.gap, by=asked.by, reason=asked.reason)
@@ -113,7 +113,7 @@ def _decided(
     serving: Service, caller: Caller, request: Request, transfer: str, raw: bytes, *, release: bool
 ) -> Response:
     _at_rest(serving, caller, transfer)
-    asked = convert(decode(raw), DecisionAsked)
+    asked = typed(raw, DecisionAsked)
     desk = serving.acting(caller, request)
     try:
         desk.decide(transfer, asked.refs, release=release, by=asked.by, reason=asked.reason)

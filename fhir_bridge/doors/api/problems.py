@@ -37,9 +37,6 @@ class Problem(Enum):
     UNAUTHENTICATED = Row(401, "login", "Show a valid key or token: Authorization: Bearer …")
     EXPIRED = Row(401, "expired", "The key or token has expired or was revoked: get a new one.")
     FORBIDDEN = Row(403, "forbidden", "Your role may not do this.")
-    ORGANISATION_NOT_YOURS = Row(
-        403, "forbidden", "You act for one organisation: its records only can be sent by you."
-    )
     TOO_MANY_REQUESTS = Row(429, "throttled", "Too many requests: wait as Retry-After says.")
     BUSY = Row(429, "throttled", "Too much of this runs already: wait as Retry-After says.")
 

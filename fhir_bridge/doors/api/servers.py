@@ -11,7 +11,7 @@ from msgspec import Meta
 
 from fhir_bridge.doors.api import examples
 from fhir_bridge.doors.api.asked import ALIAS, Identifier
-from fhir_bridge.doors.api.bodies import SMALL, convert, decode
+from fhir_bridge.doors.api.bodies import SMALL, typed
 from fhir_bridge.doors.api.bodies import read as read_body
 from fhir_bridge.doors.api.operations import Gives, Operation, Takes, respond
 from fhir_bridge.doors.api.problems import Answered, Problem
@@ -64,6 +64,8 @@ class ServerSaid(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, omit_
     timezone: Annotated[str, Meta(max_length=64)] | None = None
     insecure: bool = False
     allow_treatment: bool = False
+    rate_per_second: Annotated[float, Meta(gt=0, le=100_000)] | None = None
+    concurrency: Annotated[int, Meta(ge=1, le=100_000)] | None = None
     credential: CredentialSaid | None = None
 
 
@@ -154,7 +156,7 @@ def write(
     """Register a server."""
     if alias in serving.desk.settings.servers:
         raise Answered(Problem.SERVER_IN_SETTINGS)
-    said = convert(decode(raw), ServerSaid)
+    said = typed(raw, ServerSaid)
     secret = said.credential.secret if said.credential else None
     if said.credential is not None:
         said.credential.secret = None
@@ -226,6 +228,8 @@ def _of_settings(serving: Service, alias: str) -> ServerShown:
         timezone=None if server.timezone is None else server.timezone.key,
         insecure=server.insecure,
         allow_treatment=server.allow_treatment,
+        rate_per_second=server.rate_per_second,
+        concurrency=server.concurrency,
         credential=_shown(credential),
     )
     return ServerShown(

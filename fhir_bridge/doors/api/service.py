@@ -20,6 +20,7 @@ from fhir_bridge.doors.api.problems import Answered, Problem
 from fhir_bridge.doors.api.rates import Places, Rates
 from fhir_bridge.doors.api.roles import Caller
 from fhir_bridge.journey import Office
+from fhir_bridge.ledger import Receipt
 from fhir_bridge.settings import Settings
 from fhir_bridge.store import Store, TransferRow
 from fhir_bridge.transfer import Order
@@ -62,18 +63,14 @@ class Desk(Protocol):
     ) -> None:
         """Sign a person's decision about held lines."""
 
+    def receipt(self, transfer: str, act: str) -> Receipt:
+        """Prove one act of a transfer, opened; signed."""
+
+    def prove(self, idx: int, *, log: str | None = None) -> Receipt:
+        """Prove one entry, not opened; signed."""
+
     def accept(self, transfer: str, gap: str, *, by: str, reason: str) -> None:
         """Sign that a gap is accepted."""
-
-
-class Runner(Protocol):
-    """The engine, as far as the API hands over to it."""
-
-    def submit(self, transfer: str, destination: str) -> None:
-        """Have a transfer carried; twice is once."""
-
-    def cancel(self, transfer: str) -> None:
-        """Stop carrying it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,7 +78,8 @@ class Service:
     """Everything that was opened for the API."""
 
     desk: Desk
-    runner: Runner
+    knock: Callable[[], None]
+    """Tells this process's worker that there is something to carry; others look by themselves."""
     callers: Callers
     rates: Rates
     metrics: Metrics

@@ -15,9 +15,10 @@ from fhir_bridge.doors.api.problems import Answered, Problem
 from fhir_bridge.doors.api.roles import Caller, Role
 from fhir_bridge.doors.api.service import Service, Serving, admitted
 from fhir_bridge.doors.api.triggering import shown_to
+from fhir_bridge.errors import Refused
 from fhir_bridge.store import TransferRow
 from fhir_bridge.store.listing import Wanted
-from fhir_bridge.transfer import ENDED, State
+from fhir_bridge.transfer import ENDED, Order, State
 
 UUID = r"^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$"
 FOLLOWERS = frozenset({Role.INTEGRATOR, Role.RECORDS_OFFICER, Role.AUDITOR, Role.AUDITOR_BODIES})
@@ -67,7 +68,13 @@ RETRY = Operation(
     summary="Take a transfer up again that ended without being closed",
     roles=frozenset({Role.INTEGRATOR, Role.RECORDS_OFFICER}),
     gives={202: Gives(says="Goes on", type_=shown.TransferShown, example=examples.REQUESTED)},
-    problems=(Problem.NOT_FOUND, Problem.NOT_NOW, Problem.SETTINGS, Problem.REFUSED),
+    problems=(
+        Problem.NOT_FOUND,
+        Problem.NOT_NOW,
+        Problem.ERASED,
+        Problem.SETTINGS,
+        Problem.REFUSED,
+    ),
 )
 
 _CAN_BE_RETRIED = ENDED - {State.CLOSED} | {State.PARKED}
@@ -131,7 +138,7 @@ def cancel(
     if State(row.state) in ENDED:
         raise Answered(Problem.NOT_NOW)
     serving.acting(caller, request).cancel(row.id, by=caller.actor, reason="by the API")
-    serving.runner.cancel(row.id)
+    serving.knock()
     return respond(shown_to(serving, caller, mine(serving, caller, transfer)), 202)
 
 
@@ -145,8 +152,17 @@ def retry(
     """Have a transfer taken up again."""
     row = mine(serving, caller, transfer)
     waits = row.wait_until is not None
-    if State(row.state) not in _CAN_BE_RETRIED and not waits:
+    if (State(row.state) not in _CAN_BE_RETRIED and not waits) or _is_preview(serving, row):
         raise Answered(Problem.NOT_NOW)
-    row = serving.acting(caller, request).reopen(row.id)
-    serving.runner.submit(row.id, row.destination)
+    serving.acting(caller, request).reopen(row.id)
+    serving.knock()
     return respond(shown_to(serving, caller, mine(serving, caller, transfer)), 202)
+
+
+def _is_preview(serving: Service, row: TransferRow) -> bool:
+    """Tell whether a transfer never sends anything, not when it is retried either."""
+    try:
+        asked = serving.desk.store.request(row.joined or row.id)
+    except Refused as error:
+        raise Answered(Problem.ERASED) from error
+    return msgspec.json.decode(asked, type=Order).preview

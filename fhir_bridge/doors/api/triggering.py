@@ -133,11 +133,11 @@ def trigger(
     desk = serving.acting(caller, request)
     try:
         row = desk.request(order, tenant=caller.tenant, new=again, transfer=claim.transfer)
-        serving.runner.submit(row.id, row.destination)
     except Exception:
         store.release_trigger(claim.transfer)
         raise
     store.settle_trigger(claim.transfer)
+    serving.knock()
     return row, True
 
 

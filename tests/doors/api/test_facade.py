@@ -110,7 +110,7 @@ def test_parameters_that_are_not_as_described_are_refused(
 
     assert (answer.status_code, code(answer)) == (422, "body-invalid")
     assert "canary" not in answer.text.lower()
-    assert reception.runner.submitted == []
+    assert reception.runner.waiting == []
 
 
 def test_the_capability_statement_is_true(reception: Reception) -> None:

@@ -21,6 +21,8 @@ SAID = {
     "base": "https://ward.example/fhir",
     "organisations": [{"identifier": "urn:oid:1.2|ward", "name": "The Ward"}],
     "timezone": "Europe/Zurich",
+    "rate_per_second": 2.5,
+    "concurrency": 4,
     "credential": {"kind": "bearer", "secret": SECRET},
 }
 
@@ -115,6 +117,9 @@ def test_what_is_deleted_is_gone_with_its_secret(reception: Reception) -> None:
         {"credential": {"kind": "basic", "secret": "x"}},
         {"credential": {"kind": "bearer", "secret": "two\nlines"}},
         {"ca_file": "/etc/passwd"},
+        {"rate_per_second": 0},
+        {"rate_per_second": "2"},
+        {"concurrency": 1.5},
         {"canary": 1},
     ],
     ids=json.dumps,

@@ -8,8 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from fhir_bridge.audit import Said
 from fhir_bridge.doors.api.roles import Role
 from fhir_bridge.ledger import Event
+from fhir_bridge.store import Store
 from tests.simulators.reception import OTHER, Reception, code
 
 
@@ -49,7 +51,8 @@ def test_the_same_key_and_body_is_the_same_transfer(reception: Reception) -> Non
 
     assert again.status_code == 200
     assert again.json() == first.json()
-    assert reception.runner.submitted == [first.json()["transfer"]]
+    assert reception.runner.waiting == [first.json()["transfer"]]
+    assert reception.runner.knocks == 1
 
 
 def test_the_same_key_with_another_body_is_refused(reception: Reception) -> None:
@@ -65,17 +68,19 @@ def test_keys_of_two_callers_never_meet(reception: Reception) -> None:
     assert reception.trigger() != reception.trigger()
 
 
-def test_while_the_first_still_runs_the_second_is_told_so(reception: Reception) -> None:
+def test_while_the_first_still_runs_the_second_is_told_so(
+    reception: Reception, monkeypatch: pytest.MonkeyPatch
+) -> None:
     who = reception.as_(Role.INTEGRATOR)
     seen: list[tuple[int, str, str]] = []
-    accept = reception.runner.submit
+    settle = Store.settle_trigger
 
-    def submit(transfer: str, destination: str) -> None:
-        accept(transfer, destination)
+    def slowly(store: Store, transfer: str) -> None:
         answer = reception.post("/v1/transfers", reception.asked(), who, key="order-1")
         seen.append((answer.status_code, code(answer), answer.headers["retry-after"]))
+        settle(store, transfer)
 
-    reception.runner.submit = submit  # type: ignore[method-assign]
+    monkeypatch.setattr(Store, "settle_trigger", slowly)
     reception.trigger(who)
 
     assert seen == [(409, "idempotency-key-in-flight", "1")]
@@ -105,7 +110,7 @@ def test_a_trigger_needs_an_idempotency_key(reception: Reception, key: str | Non
     )
 
     assert (answer.status_code, code(answer)) == (400, "idempotency-key-missing")
-    assert reception.runner.submitted == []
+    assert reception.runner.waiting == []
 
 
 @pytest.mark.parametrize(
@@ -266,7 +271,7 @@ def test_a_preview_says_what_would_go_and_sends_nothing(reception: Reception) ->
     page = reception.get(answer.headers["location"], reception.as_(Role.INTEGRATOR)).json()
     assert len(page["lines"]) == 57
     assert not reception.world.arrived()
-    assert reception.runner.submitted == []
+    assert reception.runner.waiting == []
 
 
 def test_a_preview_of_an_unknown_patient_says_so_without_repeating_it(
@@ -333,3 +338,33 @@ def test_who_asked_and_under_which_trace_stands_in_the_log(reception: Reception)
     assert {entry.trace for entry in entries} == {trace}
     assert answer.headers["x-request-id"] == trace
     assert answer.headers["traceparent"].startswith(f"00-{trace}-")
+
+
+def test_what_was_erased_cannot_be_taken_up_again(reception: Reception) -> None:
+    who = reception.as_(Role.INTEGRATOR)
+    transfer = reception.trigger(who)
+    reception.post(f"/v1/transfers/{transfer}/cancel", None, who)
+    reception.runner.run()
+    reception.bridge.office.erase(transfer, Said(by="M. Keller", reason="asked to"))
+
+    answer = reception.post(f"/v1/transfers/{transfer}/retry", None, who)
+
+    assert (answer.status_code, code(answer)) == (409, "erased")
+    shown = reception.get(f"/v1/transfers/{transfer}", who)
+    assert (shown.status_code, shown.json()["counts"]["released"]) == (200, 0)
+
+
+def test_a_preview_is_never_sent_not_even_retried(reception: Reception) -> None:
+    for consent in [one for one in reception.world.first.resources if one.startswith("Consent/")]:
+        content = {**reception.world.first.resources[consent], "status": "inactive"}
+        reception.world.first.load([content])
+    who = reception.as_(Role.INTEGRATOR)
+    refused = reception.post("/v1/previews", reception.asked(), who)
+    transfer = reception.get("/v1/transfers", who).json()["transfers"][0]["transfer"]
+
+    answer = reception.post(f"/v1/transfers/{transfer}/retry", None, who)
+    reception.runner.run()
+
+    assert (refused.status_code, code(refused)) == (422, "consent-refused")
+    assert (answer.status_code, code(answer)) == (409, "not-now")
+    assert not reception.world.arrived()

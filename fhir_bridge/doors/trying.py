@@ -1,0 +1,44 @@
+"""Two FHIR servers in memory with an invented patient, for trying the API out."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Callable
+
+from fhir_bridge import stories
+from fhir_bridge.sandbox import Sandbox
+
+
+def sandbox(name: str, port: int, *, show: Callable[[str], None]) -> int:
+    """
+    Run both servers until SIGTERM or SIGINT; they forget everything.
+
+    Args:
+        name: A story of `fixtures/`.
+        port: Of the first server; the second has the next one. 0 for free ones.
+        show: Writes a line.
+
+    Returns:
+        The exit code.
+
+    Raises:
+        SettingsError: There is no such story.
+    """
+    story = stories.load(name)
+    stopping = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stopping.set())
+    with (
+        Sandbox(name=story.custodian.name, port=port) as first,
+        Sandbox(name=story.recipient.name, port=port + 1 if port else 0) as second,
+    ):
+        first.load(story.source)
+        second.load(story.destination)
+        show(f'Story "{story.name}": {story.title}')
+        show(f"First provider   {first.base}   {story.custodian.identifier}")
+        show(f"Second provider  {second.base}   {story.recipient.identifier}")
+        show(f"Patient          {story.patient}")
+        show("For trying out only: both forget everything when this command ends.")
+        stopping.wait()
+    return 0
