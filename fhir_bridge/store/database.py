@@ -96,12 +96,15 @@ class Database(ABC):
                 raise StoreUnavailable(
                     "the store failed to write before and takes no more: mend its disk first"
                 )
+            has_begun = False
             try:
                 with self._begun() as connection:
+                    has_begun = True
                     yield connection
             except SQLAlchemyError as error:
                 reason = self._certain(error)
-                self._stopped = reason is None
+                # Before it began, nothing was written.
+                self._stopped = has_begun and reason is None
                 raise StoreUnavailable(
                     f"the store cannot be written ({reason or self._advice}): nothing was sent"
                 ) from error
@@ -180,7 +183,12 @@ class Database(ABC):
 
     @abstractmethod
     def forget(self) -> None:
-        """Do what the database can so that what was deleted lies nowhere any more."""
+        """
+        Do what the database can so that what was deleted lies nowhere any more.
+
+        Raises:
+            StoreUnavailable: It is deleted, and still lies somewhere.
+        """
 
     def version(self) -> str | None:
         """

@@ -115,7 +115,7 @@ def fetch(connection: Connection, *statements: Ready) -> list[list[Any]]:
         with _in_one_go(driver, statements):
             for one in statements:
                 cursors.append(driver.cursor())
-                cursors[-1].execute(one.sql, one.rows[0])
+                cursors[-1].execute(one.sql, *one.rows[:1])
             return [cursor.fetchall() for cursor in cursors]
     except connection.dialect.loaded_dbapi.Error as error:
         raise _failed(connection, error) from error

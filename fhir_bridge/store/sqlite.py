@@ -17,10 +17,10 @@ from sqlalchemy import Connection, create_engine, event
 from sqlalchemy.exc import SQLAlchemyError
 
 from fhir_bridge.clock import Clock
-from fhir_bridge.errors import SettingsError
+from fhir_bridge.errors import SettingsError, StoreUnavailable
 from fhir_bridge.store.database import Database, Lease
 from fhir_bridge.store.folder import Folder
-from fhir_bridge.store.prepared import Ready, execute
+from fhir_bridge.store.prepared import Ready, execute, fetch
 
 _BUSY_SECONDS = 30.0
 _PRAGMAS = (
@@ -33,6 +33,8 @@ _PRAGMAS = (
     "cache_size = -16384",  # KiB; the index of event ids is written all over
     "wal_autocheckpoint = 4000",  # pages; each time costs two more syncs
 )
+
+_NOT_OVERWRITTEN = "it is deleted, but not overwritten yet in the store's file"
 
 _BEGIN_WRITING = Ready("BEGIN IMMEDIATE")
 _BEGIN_READING = Ready("BEGIN")
@@ -65,11 +67,15 @@ class SqliteDatabase(Database):
 
     def forget(self) -> None:
         """Empty the write-ahead log, where what was deleted still lies."""
-        raw = self._reading_engine.raw_connection()
         try:
-            raw.cursor().execute("PRAGMA wal_checkpoint(TRUNCATE)").close()
-        finally:
-            raw.close()
+            with self._reading_engine.connect() as connection:
+                busy, _, _ = fetch(connection, Ready("PRAGMA wal_checkpoint(TRUNCATE)"))[0][0]
+        except SQLAlchemyError as error:
+            raise StoreUnavailable(
+                f"{_NOT_OVERWRITTEN}: {self._advice}, and erase again"
+            ) from error
+        if busy:
+            raise StoreUnavailable(f"{_NOT_OVERWRITTEN}: another process reads it; erase again")
 
     @contextmanager
     def lease(
@@ -94,12 +100,16 @@ class SqliteDatabase(Database):
 
     def _certain(self, error: SQLAlchemyError) -> str | None:
         found = _name(error)
-        for name, reason in _CERTAIN.items():
-            if found == name or found.startswith(f"{name}_"):
-                # The next try begins anew: the file may be another one by then.
-                self._reading_engine.dispose()
-                return reason
-        return None
+        reasons = (
+            reason
+            for name, reason in _CERTAIN.items()
+            if found == name or found.startswith(f"{name}_")
+        )
+        if not found.startswith("SQLITE_FULL"):
+            # The next try begins anew: the file may be another one by then. On a full disk it
+            # could not, for want of room for the files that a first connection makes.
+            self._reading_engine.dispose()
+        return next(reasons, None)
 
 
 class _Held(Lease):

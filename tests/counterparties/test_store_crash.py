@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import subprocess
 import sys
@@ -12,7 +13,7 @@ import pytest
 from tests.simulators.stores import Place
 
 SEED = 20261122
-KILLS = 20
+KILLS = 1000 if os.environ.get("FHIR_BRIDGE_FULL") == "1" else 20
 
 # Appends for ever and says so after each: the line is the acknowledgement.
 APPENDING = """
