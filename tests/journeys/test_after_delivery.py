@@ -148,6 +148,11 @@ def test_what_the_bridge_wrote_and_somebody_deleted_is_not_written_again(
         assert world.resume(first.transfer).state is State.CLOSED
         assert ours in world.second.resources
 
+        world.second.remove(ours)
+
+        assert (ours, "deleted-at-destination") in gaps(world.transfer())
+        assert ours not in world.second.resources
+
 
 def test_a_copy_whose_deletion_only_the_server_knows_of_is_not_made_again(tmp_path: Path) -> None:
     with World(tmp_path, "amelia") as world:
