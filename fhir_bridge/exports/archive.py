@@ -24,6 +24,17 @@ _DIRECTORY_BYTES_MAX = 32 * 1024 * 1024
 _END = struct.Struct("<4s4H2LH")
 _DEPTH_MAX = 12
 
+_BROKEN = (
+    zipfile.BadZipFile,
+    EOFError,
+    NotImplementedError,
+    OSError,
+    RuntimeError,
+    ValueError,
+    struct.error,
+)
+"""What the library raises for a zip file whose records lie."""
+
 
 class Archive(Protocol):
     """An export's files."""
@@ -107,7 +118,7 @@ class _Zip:
         _check_end(path)
         try:
             self._zip = zipfile.ZipFile(path)
-        except (zipfile.BadZipFile, OSError, ValueError, struct.error) as error:
+        except _BROKEN as error:
             raise Found(Reason.NOT_AN_EXPORT, what=path) from error
 
     def names(self) -> Iterator[str]:
@@ -135,10 +146,8 @@ class _Zip:
             raise Found(Reason.TOO_LARGE, file=name)
         try:
             return self._zip.read(member)
-        except (zipfile.BadZipFile, EOFError, struct.error) as error:
+        except _BROKEN as error:
             raise Found(Reason.FILE_ALTERED, file=name) from error
-        except (OSError, ValueError, NotImplementedError, RuntimeError) as error:
-            raise Found(Reason.UNREADABLE, what=name, detail=type(error).__name__) from error
 
 
 def read_plain(path: Path, bytes_max: int) -> bytes:
@@ -159,19 +168,17 @@ def _read(path: Path | str, name: str, bytes_max: int, flags: int) -> bytes:
     try:
         # Not blocking: a pipe with a file's name must not hold us up.
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | flags)
+        try:
+            state = os.fstat(descriptor)
+            if not stat.S_ISREG(state.st_mode):
+                raise Found(Reason.NOT_A_FILE, file=name)
+            if state.st_size > bytes_max:
+                raise Found(Reason.TOO_LARGE, file=name)
+            return os.read(descriptor, state.st_size)
+        finally:
+            os.close(descriptor)
     except OSError as error:
-        raise _not_opened(name, error) from error
-    try:
-        state = os.fstat(descriptor)
-        if not stat.S_ISREG(state.st_mode):
-            raise Found(Reason.NOT_A_FILE, file=name)
-        if state.st_size > bytes_max:
-            raise Found(Reason.TOO_LARGE, file=name)
-        return os.read(descriptor, state.st_size)
-    except OSError as error:
-        raise Found(Reason.UNREADABLE, what=name, detail=_name(error)) from error
-    finally:
-        os.close(descriptor)
+        raise _not_read(name, error) from error
 
 
 def _check_end(path: Path) -> None:
@@ -208,7 +215,7 @@ def _is_safe(name: str) -> bool:
     )
 
 
-def _not_opened(name: str, error: OSError) -> Found:
+def _not_read(name: str, error: OSError) -> Found:
     if error.errno in {errno.ENOENT, errno.ENOTDIR}:
         return Found(Reason.FILE_MISSING, file=name)
     if error.errno in {errno.ELOOP, errno.EMLINK, errno.ENXIO}:

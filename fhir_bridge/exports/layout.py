@@ -134,11 +134,6 @@ def checkpoint_file(size: int) -> str:
     return f"checkpoints/{size}"
 
 
-def timestamp_file(size: int) -> str:
-    """Name the file of a checkpoint's RFC 3161 timestamp."""
-    return f"timestamps/{size}.tsr"
-
-
 def receipt_file(index: int) -> str:
     """Name the file of an entry's receipt."""
     return f"receipts/{index}.tlog-proof"

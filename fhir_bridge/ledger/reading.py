@@ -69,10 +69,9 @@ def read_columns(leaves: Sequence[bytes]) -> Columns:
     # Each line is one entry and each entry one line, or some are not as the pattern knows them.
     if not len(rows) == len(leaves) == lines.count(b"\n") + 1:
         rows = [_row(position, leaf) for position, leaf in enumerate(leaves)]
-    told = dict(zip(_GROUPS, zip(*rows, strict=True), strict=True))
+    told = _transposed(rows)
     if not _fit(told):
-        for position, leaf in enumerate(leaves):
-            _read(position, leaf)
+        told = _transposed([_read(position, leaf) for position, leaf in enumerate(leaves)])
     return Columns(
         digest=told["body.digest"],
         checkpoint=told["checkpoint"],
@@ -89,6 +88,10 @@ def read_columns(leaves: Sequence[bytes]) -> Columns:
 
 _Row = tuple[bytes, ...]
 _Column = Sequence[bytes]
+
+
+def _transposed(rows: Sequence[_Row]) -> dict[str, _Column]:
+    return dict(zip(_GROUPS, zip(*rows, strict=True), strict=True))
 
 
 def _numbers(column: _Column) -> list[int | None]:
@@ -229,15 +232,10 @@ class _Pattern:
 
 def _choice(type_: Any) -> str:
     """Say in a pattern which texts there are to choose from."""
-    match type_:
-        case inspect.LiteralType(values=values):
-            texts = [str(value) for value in values]
-        case inspect.EnumType(cls=cls):
-            texts = [str(value) for value in cls]
-        case _:
-            raise NotImplementedError(type_)
+    values = type_.values if isinstance(type_, inspect.LiteralType) else type_.cls
     # The longest first: none may be taken for the beginning of another.
-    return f"(?>{'|'.join(map(re.escape, sorted(texts, key=len, reverse=True)))})"
+    texts = sorted(map(str, values), key=len, reverse=True)
+    return f"(?>{'|'.join(map(re.escape, texts))})"
 
 
 _built = _Pattern()

@@ -18,97 +18,20 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from datetime import timedelta
 from pathlib import Path
-
-import msgspec
 
 from fhir_bridge.exports import Trust, Verdict, verify_export
 from fhir_bridge.exports.exporting import Order, export_log
-from fhir_bridge.ledger import (
-    Checkpoint,
-    Frontier,
-    Subtrees,
-    decode_entry,
-    leaf_hash,
-    subtrees_of,
-    timestamp,
-)
 from fhir_bridge.ledger.tiles import WIDTH, bodies_tile, entries_tile, widths
-from tests.simulators.written_log import BEGAN, KEY, LOG, commitment, ordinary, transfer_of
+from tests.simulators.long_log import ENTRIES_PER_CHECKPOINT, LongLog
+from tests.simulators.written_log import KEY, LOG
 
-_ENTRIES_PER_CHECKPOINT = 100
 _PROCESSES = 2
 _ROUNDS = 3
 _CHUNK = WIDTH * WIDTH
-_BODY = b'{"resourceType":"AuditEvent","id":"%d","text":"' + b"x" * 2950 + b'"}'
-"""As long as an AuditEvent of a disclosure."""
-
 _sha256 = hashlib.sha256
-_encoder = msgspec.json.Encoder(order="sorted")
-
-
-class Long:
-    """A log of any length, made while it is read."""
-
-    def __init__(self, size: int) -> None:
-        self.size = size
-        self._patterns = [decode_entry(ordinary(idx)) for idx in range(11)]
-        self._notes: dict[int, str] = {}
-
-    def leaves(self, log: str, first: int, end: int) -> Iterator[bytes]:
-        assert log == LOG
-        frontier = Frontier()
-        for idx in range(first, end):
-            leaf = self._leaf(idx)
-            frontier = frontier.appended(leaf_hash(leaf))
-            if frontier.size % _ENTRIES_PER_CHECKPOINT == 0 or frontier.size == self.size:
-                self._sign(frontier)
-            yield leaf
-
-    def _leaf(self, idx: int) -> bytes:
-        if idx == 0:
-            return ordinary(0)
-        number, seq = divmod(idx - 1, 10)
-        pattern = self._patterns[seq + 1]
-        named = _sha256(b"%d" % number).hexdigest()
-        entry = msgspec.structs.replace(
-            pattern,
-            idx=idx,
-            t=timestamp(BEGAN + timedelta(milliseconds=500 * idx)),
-            transfer=f"urn:uuid:{transfer_of(number)}",
-            subject=f"hmac-sha256:{named}",
-            trace=named[:32],
-            body=commitment(*_opened(idx)),
-        )
-        return _encoder.encode(entry)
-
-    def _sign(self, frontier: Frontier) -> None:
-        text = str(Checkpoint(origin=LOG, size=frontier.size, root=frontier.root()))
-        self._notes[frontier.size] = KEY.sign(text)
-
-    def notes(self, log: str) -> Iterator[tuple[int, str]]:
-        if not self._notes:
-            for _ in self.leaves(log, 0, self.size):
-                pass
-        yield from list(self._notes.items())
-
-    def opened(self, log: str, first: int, end: int) -> Iterator[tuple[int, bytes, bytes]]:
-        assert log == LOG
-        for idx in range(max(first, 1), end):
-            yield idx, *_opened(idx)
-
-    def last_cosigned(self, log: str, witness: str | None = None) -> int | None:
-        assert (log, witness) == (LOG, None)
-
-    def subtrees(self, log: str) -> Subtrees:
-        return subtrees_of([leaf_hash(leaf) for leaf in self.leaves(log, 0, self.size)])
-
-
-def _opened(idx: int) -> tuple[bytes, bytes]:
-    return _sha256(b"%d" % idx).digest(), _BODY % idx
 
 
 def report() -> None:
@@ -116,16 +39,16 @@ def report() -> None:
     full = os.environ.get("FHIR_BRIDGE_FULL") == "1"
     size = 1_000_000 if full else 100_000
     print(
-        f"\nVerify an export of {size:,} entries, {size // _ENTRIES_PER_CHECKPOINT:,} checkpoints,"
+        f"\nVerify an export of {size:,} entries, {size // ENTRIES_PER_CHECKPOINT:,} checkpoints,"
         f" {_PROCESSES} processes (seconds, min / median)"
     )
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "export"
-        export_log(Long(size), path, Order(log=LOG), sign=KEY.sign)
+        export_log(LongLog(size), path, Order(log=LOG), sign=KEY.sign)
         for bodies in (False, True):
             _compare(path, size, bodies=bodies)
         small = Path(folder) / "small"
-        export_log(Long(size // 10), small, Order(log=LOG), sign=KEY.sign)
+        export_log(LongLog(size // 10), small, Order(log=LOG), sign=KEY.sign)
         print(
             f"peak memory of audit verify: {_peak_mib(small):.0f} MiB at {size // 10:,} entries,"
             f" {_peak_mib(path):.0f} MiB at {size:,}"

@@ -478,6 +478,13 @@ def test_a_key_that_the_policy_does_not_know_yet_is_named(tmp_path: Path) -> Non
     assert verified(handed_over(), tmp_path, signer=SECOND_KEY) == ["checkpoint-unsigned"]
 
 
+def test_a_key_whose_time_is_over_signs_nothing_more(tmp_path: Path) -> None:
+    over = Policy(epochs=(Epoch(key=KEY.verifier, end=20),))
+
+    assert verified(WrittenLog.of(19), tmp_path, by(over)) == ONLY_OURS
+    assert verified(WrittenLog.of(20), tmp_path, by(over)) == ["key-out-of-epoch"]
+
+
 def test_a_policy_that_speaks_of_a_later_key_is_no_fault_before_it(tmp_path: Path) -> None:
     assert verified(WrittenLog.of(20), tmp_path, by(TWO_KEYS)) == ONLY_OURS
 

@@ -13,7 +13,7 @@ import pytest
 from fhir_bridge.exports import Trust, Verdict, verify_export
 from fhir_bridge.exports.layout import Manifest
 from fhir_bridge.ledger import Note
-from tests.simulators.written_log import KEY, STRANGER, WrittenLog, signed_again
+from tests.simulators.written_log import KEY, ROOT, STRANGER, WrittenLog, signed_again
 
 BY_KEY = Trust.of(str(KEY.verifier), None)
 
@@ -177,6 +177,18 @@ def test_what_is_neither_folder_nor_zip_file_is_refused(tmp_path: Path) -> None:
     )
 
 
+def test_a_policy_that_is_no_text_or_no_file_is_refused(export: Path) -> None:
+    root = Trust.of(str(ROOT.verifier), None)
+    (export / "policy").write_bytes(b"\xff")
+    (finding,) = verify_export(export, root).findings
+    assert finding.reason == "policy-malformed"
+
+    (export / "policy").unlink()
+    (export / "policy").symlink_to("checkpoint")
+    (finding,) = verify_export(export, root).findings
+    assert finding.reason == "not-a-file"
+
+
 # Zip files
 
 
@@ -253,12 +265,23 @@ def patched(packed: Path, mark: bytes, at: int, value: bytes, *, last: bool = Fa
     return packed
 
 
+def test_a_large_file_in_a_zip_file_is_refused_unread(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "large.zip", "w") as members:
+        members.writestr(
+            "manifest", (WrittenLog.of(5).export(tmp_path / "e") / "manifest").read_bytes()
+        )
+        members.writestr("checkpoint", bytes(300 << 10))
+
+    assert found(tmp_path / "large.zip")[0] == "too-large"
+
+
 def test_records_of_a_zip_file_that_lie_are_found(tmp_path: Path) -> None:
     cases: list[tuple[bytes, int, bytes, str]] = [
         (b"PK\1\2", 8, b"\1\0", "packed"),  # encrypted
         (b"PK\1\2", 16, b"\0\0\0\0", "file-altered"),  # another checksum
         (b"PK\1\2", 42, b"\xff\xff\xff\x7f", "file-altered"),  # begins after the end
         (b"PK\1\2", 28, b"\xff\xff", "file-missing"),  # a name longer than the file
+        (b"PK\1\2", 6, b"\xff\xff", "not-an-export"),  # of a version that nobody knows
         (b"PK\5\6", 20, b"\1\0", "not-an-export"),  # a comment that is not there
         (b"PK\5\6", 12, b"\xff\xff\xff\xff", "too-large"),  # a table of contents without end
         (b"PK\5\6", 12, b"\0\0\0\1", "not-an-export"),  # a table larger than the file

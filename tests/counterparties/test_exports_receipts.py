@@ -202,6 +202,7 @@ def test_a_receipt_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
     os.truncate(tmp_path / "large", (32 << 20) + 1)
     os.mkfifo(tmp_path / "pipe")
     for name, reason in (
+        ("n" * 300, "unreadable"),
         ("nothing", "file-missing"),
         ("large", "too-large"),
         ("pipe", "not-a-file"),
@@ -241,6 +242,17 @@ def test_the_entries_of_one_transfer_can_be_handed_out_by_themselves(tmp_path: P
     assert (facts.transfers, facts.bodies_opened, facts.bodies_erased) == (1, 10, 0)
     assert facts.bodies_checked
     assert facts.checkpoints == 1
+
+
+def test_an_entry_that_only_names_a_transfer_is_none_of_its_entries(tmp_path: Path) -> None:
+    log = WrittenLog.of(60)
+    named = f"urn:uuid:{transfer_of(2)}"
+    log.entries[3] = encode_entry(
+        msgspec.structs.replace(decode_entry(log.entries[3]), custodian=named)
+    )
+    log.sign()
+
+    assert of_transfer(transfer_export(log, tmp_path)) == ["no-outside-copy"]
 
 
 def test_a_transfer_without_its_bodies_says_so(tmp_path: Path) -> None:
