@@ -59,6 +59,12 @@ class Capabilities:
         return self.quirks.byte_limit
 
     @property
+    def create_only(self) -> str | None:
+        """Return the If-Match of a PUT that never writes over anything; None: there is none."""
+        matches = self.quirks.create_only.items()
+        return next((one for begin, one in matches if self.version.startswith(begin)), None)
+
+    @property
     def product(self) -> str:
         """Return the product's name in `mappings/`."""
         return self.quirks.product

@@ -36,6 +36,8 @@ class Write:
     """Ascending: referenced before referring. What refers in a circle shares a group."""
     if_match: str | None = None
     """Only over this version; None for what was not there."""
+    new: bool = False
+    """Nobody looked: only if nothing is or was there; by `Capabilities.create_only`."""
     if_none_exist: str | None = None
     """``identifier=system|value``, for servers that give out ids themselves."""
     shared: bool = False
@@ -49,9 +51,17 @@ class Stored:
 
     ref: RecordRef
     status: str
-    """``created``, ``updated``, ``unchanged`` or ``refused``."""
+    """
+    ``created``, ``updated``, ``unchanged``, ``refused``, or ``found``: it is or
+    was there, and nobody looked before.
+    """
     version: str | None = None
     error: DestinationRefused | None = None
+
+    @property
+    def stored(self) -> bool:
+        """Tell whether this run stored it."""
+        return self.error is None and self.status != "found"
 
 
 BeforeSend = Callable[[Sequence[Write]], None]
@@ -99,6 +109,16 @@ class Chunk:
     def alone(self) -> bool:
         """Return whether it is one write that must not be inside a transaction."""
         return len(self.writes) == 1 and _goes_alone(self.writes[0])
+
+    @property
+    def new(self) -> bool:
+        """Return whether a write in it is for what nobody looked for."""
+        return any(one.new for one in self.writes)
+
+    @property
+    def shared(self) -> bool:
+        """Return whether other transfers may write it too; they go by themselves."""
+        return self.writes[0].shared
 
     @property
     def size_bytes(self) -> int:
@@ -183,20 +203,30 @@ def singles(writes: Sequence[Write]) -> Iterator[Chunk]:
     return iter(sorted(rows, key=lambda chunk: chunk.level))
 
 
-def transaction(chunk: Chunk, base: str) -> bytes:
+def if_match(one: Write, create_only: str | None) -> str | None:
+    """Return the version that a write expects, as a server wants it said."""
+    return create_only if one.new else one.if_match
+
+
+def transaction(chunk: Chunk, base: str, create_only: str | None = None) -> bytes:
     """
     Write a transaction of PUTs.
 
     Put together from bytes: the resources are written once already, and
     reading them again would cost as much as everything else here.
+
+    Args:
+        chunk: What is sent.
+        base: Of the server.
+        create_only: What it is told for what is `new`.
     """
-    entries = b",".join(_entry(one, base) for one in chunk.writes)
+    entries = b",".join(_entry(one, base, if_match(one, create_only)) for one in chunk.writes)
     return b'{"resourceType":"Bundle","type":"transaction","entry":[' + entries + b"]}"
 
 
-def _entry(one: Write, base: str) -> bytes:
+def _entry(one: Write, base: str, version: str | None) -> bytes:
     ref = one.ref.encode()
-    match = b',"ifMatch":"W/\\"' + one.if_match.encode() + b'\\""' if one.if_match else b""
+    match = b',"ifMatch":"W/\\"' + version.encode() + b'\\""' if version else b""
     return (
         b'{"fullUrl":"'
         + base.encode()

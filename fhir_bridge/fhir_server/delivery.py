@@ -8,7 +8,7 @@ anything is sent again: what was stored is found there, not repeated.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fhir_bridge import lossless
@@ -22,6 +22,7 @@ from fhir_bridge.fhir_server.chunks import (
     Stored,
     Write,
     chunks,
+    if_match,
     in_order,
     singles,
     transaction,
@@ -29,7 +30,7 @@ from fhir_bridge.fhir_server.chunks import (
 from fhir_bridge.fhir_server.outcome import Outcome, outcome_in, outcome_of, refusal
 from fhir_bridge.fhir_server.paging import failed
 from fhir_bridge.fhir_server.read import Reader, in_parallel, status_of
-from fhir_bridge.records import RecordRef
+from fhir_bridge.records import RecordRef, Resource
 from fhir_bridge.wire import ONCE, Answer, AnswerLost, Wire, retry_after_seconds
 from fhir_bridge.wire.connection import FHIR_JSON
 
@@ -68,6 +69,7 @@ class Delivery:
         """Begin with nothing sent; what is learnt about room is kept in `room`."""
         self._wire = wire
         self._quirks = capabilities.quirks
+        self._create_only = capabilities.create_only
         self._transactions = capabilities.transaction
         self._single_puts = True
         self._room = room
@@ -132,19 +134,21 @@ class Delivery:
     def _request(self, chunk: Chunk) -> Sent:
         seconds = min(_SECONDS_MAX, _SECONDS + _SECONDS_PER_ENTRY * len(chunk.writes))
         headers = {**_MINIMAL, **self._quirks.headers}
+        if chunk.shared:
+            headers |= self._quirks.shared_headers
         try:
             if self._as_transaction(chunk):
                 return self._wire.request(
                     "POST",
                     "",
-                    body=transaction(chunk, self._wire.base),
+                    body=transaction(chunk, self._wire.base, self._create_only),
                     headers=headers,
                     read_seconds=seconds,
                     retry=ONCE,
                 )
             one = chunk.writes[0]
-            if one.if_match:
-                headers["If-Match"] = f'W/"{one.if_match}"'
+            if version := if_match(one, self._create_only):
+                headers["If-Match"] = f'W/"{version}"'
             return self._wire.request(
                 "PUT",
                 one.ref,
@@ -267,28 +271,34 @@ class Delivery:
         for one in chunk.writes:
             resource = there[one.ref]
             if resource is not None and (one.if_match is None or resource.version != one.if_match):
-                status = "created" if one.if_match is None else "updated"
-                done.append(Stored(ref=one.ref, status=status, version=resource.version))
+                done.append(_found(one, resource))
         self._note(done)
         return chunk.without(one.ref for one in done)
 
     def _conflict(self, chunk: Chunk, sent: Answer, outcome: Outcome) -> list[Chunk]:
         """Another writer was there at the same time, or a copy was changed there."""
-        there = self._reader.read_many(one.ref for one in chunk.writes if one.if_match)
+        there = self._reader.read_many(
+            (one.ref for one in chunk.writes if one.new or one.if_match), exactly=chunk.new
+        )
+        found = [one for one in chunk.writes if one.new and self._was_there(one.ref, there)]
         changed = [
             one
             for one in chunk.writes
             if one.if_match and (now := there[one.ref]) is not None and now.version != one.if_match
         ]
+        self._note([_found(one, there[one.ref]) for one in found])
         for one in changed:
             self._refuse(one, sent, outcome)
-        left = chunk.without(one.ref for one in changed)
-        if changed or not left:
+        left = chunk.without(one.ref for one in (*found, *changed))
+        if found or changed or not left:
             return left
         if chunk.tries + 1 >= _CONFLICTS_MAX:
             return self._narrow(left[0], sent, outcome)
         self._wire.patience.wait(_CONFLICT_SECONDS * 2**chunk.tries, chunk.tries + 1)
         return [left[0].again()]
+
+    def _was_there(self, ref: RecordRef, there: Mapping[RecordRef, Resource | None]) -> bool:
+        return there[ref] is not None or ref in self._reader.gone
 
     def _taken(self, chunk: Chunk, sent: Answer) -> list[Chunk]:
         self._faults_in_a_row, self._took_any = 0, True
@@ -341,6 +351,13 @@ def _response_rows(sent: Answer, expected: int) -> list[dict[str, Any]] | None:
         return None
     found = [row.get("response") if isinstance(row, dict) else None for row in rows]
     return [row if isinstance(row, dict) else {} for row in found]
+
+
+def _found(one: Write, there: Resource | None) -> Stored:
+    """Say what is there; of what nobody looked for before it is not known who stored it."""
+    known = "created" if one.if_match is None else "updated"
+    version = None if there is None else there.version
+    return Stored(ref=one.ref, status="found" if one.new else known, version=version)
 
 
 def _stored(one: Write, status: int, etag: Any, *, unchanged: bool) -> Stored:

@@ -33,8 +33,15 @@ class Quirks:
     """Requests at a time that it bears."""
     numeric_ids: bool = True
     """Takes ids of digits only."""
+    create_only: Mapping[str, str] = field(default_factory=dict[str, str])
+    """
+    Version of the product (its beginning) to the If-Match of a PUT that creates
+    and never writes over anything.
+    """
     headers: Mapping[str, str] = field(default_factory=dict[str, str])
     """Headers of each write."""
+    shared_headers: Mapping[str, str] = field(default_factory=dict[str, str])
+    """More of them, for what other transfers may write at the same time."""
 
 
 _KNOWN = {one.name for one in fields(Quirks)}

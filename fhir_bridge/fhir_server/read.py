@@ -96,12 +96,16 @@ class Reader:
         self.gone: set[RecordRef] = set()
         """What the server says was there and was deleted."""
 
-    def read_many(self, refs: Iterable[RecordRef]) -> dict[RecordRef, Resource | None]:
+    def read_many(
+        self, refs: Iterable[RecordRef], *, exactly: bool = False
+    ) -> dict[RecordRef, Resource | None]:
         """
         Read many resources.
 
         Args:
             refs: Each is asked once.
+            exactly: Do not search: a search does not tell what was deleted
+                (`gone`) from what never was.
 
         Returns:
             Each reference, in the order given, with what is there; None when
@@ -114,7 +118,8 @@ class Reader:
         rest = [ref for ref in found if is_ref(ref)]
         got: dict[RecordRef, Resource] = {}
         absent: set[RecordRef] = set()
-        for way in (self._search, self._batches, self._singly):
+        ways = (self._batches, self._singly)
+        for way in ways if exactly else (self._search, *ways):
             rest = [ref for ref in rest if ref not in got and ref not in absent]
             way(rest, got, absent)
         found.update((ref, one) for ref, one in got.items() if ref in found)

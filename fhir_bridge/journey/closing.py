@@ -119,13 +119,15 @@ def _write(pen: Pen, delivered: Delivered, *contents: Json) -> list[Gap]:
     }
     delivered.copies.edges.update(_edges(bodies))
     known = made_before(pen, list(bodies), delivered.copies)
-    looked: Looked = look(parties, bodies, known)
+    looked: Looked = look(parties, bodies, known, all_of_them=not delivered.first_time)
     delivered.copies.bodies.update(bodies)
     sent = deliver(
         parties,
-        delivered.copies.writes(looked.to_send, {}),
-        lambda _writes: confirm_consent(pen, released),
-        lambda _stored: None,
+        bodies,
+        known,
+        looked,
+        ordered=lambda now: delivered.copies.writes(now.to_send, {}, now.new),
+        before_send=lambda _writes: confirm_consent(pen, released),
     )
     outside = [*delivered.copies.of.values(), *delivered.copies.theirs.values()]
     verified = read_back(parties, bodies, looked, [*outside, *delivered.authored.refs])

@@ -9,7 +9,7 @@ came from there) is referred to and left alone.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from fhir_bridge import lossless
@@ -49,13 +49,19 @@ class Copies:
     )
     """Source reference to the paths whose reference was replaced or removed."""
 
-    def writes(self, refs: Iterable[RecordRef], if_match: Mapping[RecordRef, str]) -> list[Write]:
+    def writes(
+        self,
+        refs: Iterable[RecordRef],
+        if_match: Mapping[RecordRef, str],
+        new: Container[RecordRef] = (),
+    ) -> list[Write]:
         """
         Order copies so that what is referred to comes before what refers to it.
 
         Args:
             refs: Copies to send.
             if_match: Version that an existing copy must still have.
+            new: Copies that nobody looked for.
         """
         wanted = set(refs)
         edges = {
@@ -67,6 +73,7 @@ class Copies:
                 body=self.bodies[ref],
                 group=number,
                 if_match=if_match.get(ref),
+                new=ref in new,
                 shared=ref.partition("/")[0] in SHARED,
             )
             for number, group in enumerate(strongly_connected_order(edges))

@@ -3,19 +3,21 @@ Store the copies at the second provider, and read every one of them back.
 
 Before the first write the bridge looks at what is there: what is identical is
 not sent again, and only a copy of ours that nobody changed since is written
-over. Immediately before each request that carries records the consent is asked
-again.
+over. A server that can be told to create and never to write over is not asked
+about copies that were never there; it says by itself when one is. Immediately
+before each request that carries records the consent is asked again.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from fhir_bridge import lossless
 from fhir_bridge.compare import Comparison, Verdict, differences
 from fhir_bridge.errors import BridgeError
 from fhir_bridge.fhir_server import Stored, Write
+from fhir_bridge.journey.copying import SHARED
 from fhir_bridge.journey.parties import Parties, Provider
 from fhir_bridge.records import Json, RecordRef, Resource, Sha256, digest
 from fhir_bridge.references import dangling
@@ -63,6 +65,8 @@ class Looked:
     same: dict[RecordRef, Comparison] = field(default_factory=dict[RecordRef, Comparison])
     """Already there as it would be sent."""
     to_send: list[RecordRef] = field(default_factory=list[RecordRef])
+    new: set[RecordRef] = field(default_factory=set[RecordRef])
+    """Those of `to_send` that were not looked for: only if nothing is or was there."""
     if_match: dict[RecordRef, str] = field(default_factory=dict[RecordRef, str])
     changed_there: dict[RecordRef, tuple[str, ...]] = field(
         default_factory=dict[RecordRef, tuple[str, ...]]
@@ -72,6 +76,22 @@ class Looked:
     """Ours, and deleted at the destination: a person decides."""
     read: dict[RecordRef, Resource] = field(default_factory=dict[RecordRef, Resource])
 
+    @property
+    def first_time(self) -> bool:
+        """Tell whether nothing was there that only this record's transfers write."""
+        there = (*self.same, *self.changed_there, *self.deleted_there)
+        return all(ref.partition("/")[0] in SHARED for ref in there)
+
+    def take(self, found: Collection[RecordRef], later: Looked) -> None:
+        """Take over what was there after all."""
+        self.to_send = [ref for ref in self.to_send if ref not in found] + later.to_send
+        self.new.difference_update(found)
+        self.same |= later.same
+        self.if_match |= later.if_match
+        self.changed_there |= later.changed_there
+        self.deleted_there |= later.deleted_there
+        self.read |= later.read
+
 
 @dataclass(slots=True)
 class Sent:
@@ -80,6 +100,10 @@ class Sent:
     refused: dict[RecordRef, str] = field(default_factory=dict[RecordRef, str])
     """Copy reference to the code of the refusal."""
     sentences: dict[RecordRef, str] = field(default_factory=dict[RecordRef, str])
+    found: list[RecordRef] = field(default_factory=list[RecordRef])
+    """There already, or deleted there, though nobody looked before it was sent."""
+    written_over: list[RecordRef] = field(default_factory=list[RecordRef])
+    """There already, and the destination was told not to write over it, and did."""
     stored: int = 0
     requests: int = 0
 
@@ -101,6 +125,8 @@ def look(
     parties: Parties,
     bodies: Mapping[RecordRef, bytes],
     known: Known,
+    *,
+    all_of_them: bool,
 ) -> Looked:
     """
     Look at what the destination holds under the ids of the copies.
@@ -109,15 +135,27 @@ def look(
         parties: Both providers.
         bodies: The copies, as they would be sent.
         known: What is known of copies that were made before.
+        all_of_them: Look for every copy; False leaves out those that were never
+            verified, where the server creates them without writing over
+            anything.
 
     Returns:
         What is the same, what is to be sent, and what a person must decide.
     """
     looked = Looked()
     server = parties.destination.server
-    there = server.read_many(list(bodies))
+    if not all_of_them and server.capabilities().create_only is not None:
+        looked.to_send += [
+            ref
+            for ref in bodies
+            if ref not in known.pairings and ref.partition("/")[0] not in SHARED
+        ]
+        looked.new.update(looked.to_send)
+    there = server.read_many([ref for ref in bodies if ref not in looked.new])
     made_before = (set(known.pairings) | server.gone) - known.again
     for ref, body in bodies.items():
+        if ref in looked.new:
+            continue
         resource = there.get(ref)
         if resource is None and ref in made_before:
             looked.deleted_there.add(ref)
@@ -138,33 +176,58 @@ def look(
     return looked
 
 
-def deliver(
+def deliver(  # noqa: PLR0913 - what goes, and who is asked and told
     parties: Parties,
-    writes: Sequence[Write],
+    bodies: Mapping[RecordRef, bytes],
+    known: Known,
+    looked: Looked,
+    *,
+    ordered: Callable[[Looked], Sequence[Write]],
     before_send: Callable[[Sequence[Write]], None],
-    after_send: Callable[[Sequence[Stored]], None],
+    after_send: Callable[[Sequence[Stored]], None] = lambda _: None,
 ) -> Sent:
     """
     Send the copies that are not there yet.
+
+    Args:
+        parties: Both providers.
+        bodies: The copies.
+        known: What is known of copies that were made before.
+        looked: What is to be sent; what turns out to be there is added.
+        ordered: Puts what is to be sent in order.
+        before_send: Asks the consent.
+        after_send: Is told what was stored.
 
     Raises:
         ConsentChanged: Nothing was sent after the change was seen.
         DestinationUnreachable: Try again later; what was stored is found then.
     """
     sent = Sent()
-    if not writes:
-        return sent
 
     def before(batch: Sequence[Write]) -> None:
         sent.requests += 1
         before_send(batch)
 
-    for one in parties.destination.server.store(writes, before_send=before, after_send=after_send):
-        _note(sent, one)
+    def go(writes: Sequence[Write]) -> None:
+        new = {one.ref for one in writes if one.new}
+        server = parties.destination.server
+        for one in server.store(writes, before_send=before, after_send=after_send):
+            _note(sent, one, new=one.ref in new)
+
+    go(ordered(looked))
+    if sent.found:
+        later = look(parties, {ref: bodies[ref] for ref in sent.found}, known, all_of_them=True)
+        looked.take(sent.found, later)
+        go(ordered(later))
     return sent
 
 
-def _note(sent: Sent, one: Stored) -> None:
+def _note(sent: Sent, one: Stored, *, new: bool) -> None:
+    if one.status == "found":
+        sent.found.append(one.ref)
+        return
+    if new and one.status in {"updated", "unchanged"}:
+        sent.written_over.append(one.ref)
     if one.error is None:
         sent.stored += 1
         return

@@ -20,6 +20,7 @@ from fhir_bridge.journey.authoring import Authored, author
 from fhir_bridge.journey.copying import Copies, copy, theirs
 from fhir_bridge.journey.delivering import (
     ConsentChanged,
+    Known,
     Looked,
     Sent,
     Verified,
@@ -53,6 +54,8 @@ class Delivered:
     manifest: Manifest
     """With an outcome for each released line."""
     gaps: tuple[Gap, ...]
+    first_time: bool
+    """Nothing of this record was there before."""
 
     @property
     def whole(self) -> bool:
@@ -82,33 +85,37 @@ def send(pen: Pen, announced: Announced) -> Delivered:
     authored = author(pen, announced, copies)
     bodies = {**copies.bodies, **authored.bodies}
     known = made_before(pen, list(bodies), copies)
-    looked = look(parties, bodies, known)
-    sent = _deliver(pen, announced, copies, authored, looked)
+    looked = look(parties, bodies, known, all_of_them=False)
+    copies.bodies.update(authored.bodies)
+    copies.edges.update(authored.edges)
+    sent = _deliver(pen, announced, copies, known, looked)
     verified = read_back(parties, bodies, looked, [*own.values(), announced.matched.ref])
     remember(pen, copies, known, looked, verified)
     evidence = _Evidence(copies, authored, looked, sent, verified)
     return _reconciled(pen, announced, evidence)
 
 
-def _deliver(
-    pen: Pen, announced: Announced, copies: Copies, authored: Authored, looked: Looked
-) -> Sent:
+def _deliver(pen: Pen, announced: Announced, copies: Copies, known: Known, looked: Looked) -> Sent:
     stored: list[Stored] = []
-    copies.bodies.update(authored.bodies)
-    copies.edges.update(authored.edges)
 
     def before(_: Sequence[Write]) -> None:
         confirm_consent(pen, announced.released)
 
     try:
         sent = deliver(
-            pen.parties, copies.writes(looked.to_send, looked.if_match), before, stored.extend
+            pen.parties,
+            copies.bodies,
+            known,
+            looked,
+            ordered=lambda now: copies.writes(now.to_send, now.if_match, now.new),
+            before_send=before,
+            after_send=stored.extend,
         )
     except (Cancelled, ConsentChanged) as error:
         why = "a person cancelled" if isinstance(error, Cancelled) else "a consent changed"
         stayed = f"{why}: the rest was not sent"
         gone = _gone(announced, copies, stored, looked)
-        new = _new(gone, copies, {one.ref for one in stored if one.error is None})
+        new = _new(gone, copies, {one.ref for one in stored if one.stored})
         _sign_result(pen, announced, gone, MINOR, new=new, sentence=stayed)
         raise
     pen.parties.store.set_state(pen.requested.id, State.DELIVERED)
@@ -164,6 +171,7 @@ def _reconciled(pen: Pen, announced: Announced, evidence: _Evidence) -> Delivere
         (
             *released.gaps,
             *_delivery_gaps(lines, sent, looked, copies),
+            *_written_over_gaps(sent),
             *_authored_gaps(authored, looked, verified),
             *_dangling_gaps(verified),
         ),
@@ -175,6 +183,7 @@ def _reconciled(pen: Pen, announced: Announced, evidence: _Evidence) -> Delivere
         sent=sent,
         manifest=manifest,
         gaps=gaps,
+        first_time=looked.first_time,
     )
     arrived = Manifest(tuple(line for line in manifest.released if _arrived(line, looked)))
     missing = sum(1 for gap in delivered.gaps if gap.at == "destination" and not gap.accepted)
@@ -252,6 +261,17 @@ def _delivery_gaps(
             )
         yield Gap(
             ref=line.ref, reason=reason, sentence=sentence, at="destination", referrer=line.ref
+        )
+
+
+def _written_over_gaps(sent: Sent) -> Iterator[Gap]:
+    for ref in sent.written_over:
+        yield Gap(
+            ref=ref,
+            reason="written-over",
+            sentence="the destination wrote over what it had, though it was told not to → its"
+            " operator looks at the version before",
+            at="destination",
         )
 
 

@@ -42,6 +42,9 @@ class Profile:
     as HAPI 8.8.0 does."""
     stale_status: int = 412
     """The answer to an If-Match that does not match; HAPI says 409."""
+    if_match: str = "strict"
+    """``creates``: what was never there is created whatever If-Match says, as by
+    HAPI 8.8.0; ``ignored``: it is not looked at."""
 
     entry_limit: int | None = None
     """Bundles with more entries are answered 413."""

@@ -180,9 +180,10 @@ class Writer:
         here = current is not None and current.raw is not None
         if one.if_none_match == "*" and here:
             raise Problem(412, "conflict", "the resource exists already")
-        if one.if_match and (
-            not current or one.if_match.removeprefix("W/").strip('"') != str(current.number)
-        ):
+        if current is None and self._profile.if_match == "creates":
+            return
+        asked = one.if_match if self._profile.if_match != "ignored" else ""
+        if asked and (not current or asked.removeprefix("W/").strip('"') != str(current.number)):
             raise Problem(
                 self._profile.stale_status, "conflict", "HAPI-0550: HAPI-0989: version conflict"
             )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -22,6 +23,8 @@ every_product = pytest.mark.parametrize(
 checks_references = pytest.mark.parametrize(
     "server", ["sandbox", pytest.param("hapi", marks=REAL)], indirect=True
 )
+
+on_hapi = pytest.mark.parametrize("server", [pytest.param("hapi", marks=REAL)], indirect=True)
 
 
 def opened(server: Counterparty) -> FhirServer:
@@ -139,6 +142,24 @@ def test_a_version_that_was_not_expected_is_not_written_over(server: Counterpart
 
     assert stale[0].status == "refused"
     assert (fresh[0].status, fresh[0].version) == ("updated", "3")
+
+
+@on_hapi
+def test_what_nobody_looked_for_is_created_and_never_written_over(server: Counterparty) -> None:
+    """A transfer to a product that `mappings/quirks.json` says this of rests on it."""
+    client = opened(server)
+    assert client.capabilities().create_only == "0"
+    organisation, patient, *results = record(server, 6)
+    client.store([organisation, patient, *results[:2]], before_send=nothing)
+    server.put({**lossless.decode(results[0].body), "status": "amended"})
+    server.ask("DELETE", results[1].ref)
+    many = [replace(one, new=True) for one in results]
+    stored = client.store(many[:-1], before_send=nothing)
+    alone = [client.store([one], before_send=nothing)[0] for one in (many[0], many[-1])]
+
+    assert [one.status for one in stored] == ["found", "found", "created", "created", "created"]
+    assert [one.status for one in alone] == ["found", "created"]
+    assert server.read(results[0].ref)["status"] == "amended"
 
 
 @checks_references

@@ -155,12 +155,18 @@ def test_nothing_to_store_asks_nothing(destination: Sandbox) -> None:
 
 
 def test_headers_that_only_hapi_understands_are_sent_to_hapi_only() -> None:
-    for software, value in (("some other", None), ("HAPI FHIR Server", "retry; max-retries=5")):
+    snapshot, retry = "TAG,SECURITY_LABEL,PROFILE", "retry; max-retries=5"
+    shared = write({"resourceType": "Organization", "id": "org"}, shared=True)
+    for software, headers in (
+        ("some other", {(None, None)}),
+        ("HAPI FHIR Server", {(snapshot, retry), (snapshot, None)}),
+    ):
         with Sandbox(name="second", profile=Profile(software=software)) as destination:
-            opened(destination.base).store(record(1), before_send=nothing)
-            sent = [one for one in destination.requests if one.method == "POST"]
+            opened(destination.base).store([shared, *record(3)[1:]], before_send=nothing)
+            sent = [one.headers for one in destination.requests if one.method in {"PUT", "POST"}]
 
-        assert {one.headers.get("x-retry-on-version-conflict") for one in sent} == {value}
+        names = ("x-meta-snapshot-mode", "x-retry-on-version-conflict")
+        assert {tuple(one.get(name) for name in names) for one in sent} == headers
 
 
 def test_a_large_attachment_goes_by_itself() -> None:
