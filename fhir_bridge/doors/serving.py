@@ -127,6 +127,7 @@ def _service(
         rates=Rates(api.rate_per_minute, clock),
         metrics=Metrics(bridge.store, allow_list, clock),
         clock=clock,
+        peers=() if api.tls_certificate else api.trusted_proxy,
         ready=lambda: not bridge.store.stopped,
     )
 
@@ -168,8 +169,7 @@ def _config(serving: Service, api: ApiSettings) -> uvicorn.Config:
         log_config=None,
         access_log=False,
         server_header=False,
-        proxy_headers=bool(api.trusted_proxy),
-        forwarded_allow_ips=list(api.trusted_proxy),
+        proxy_headers=False,  # who connects is asked, not who a header says it is
         timeout_graceful_shutdown=_GRACE_SECONDS,
         **tls,
     )

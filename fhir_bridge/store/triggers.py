@@ -69,7 +69,9 @@ class Triggers(Part):
                 new = {"name": name, "asked": asked, "transfer": transfer, "done": 0}
                 connection.execute(insert(_TRIGGER), new | {"at": timestamp(now)})
                 return Claim(Claimed.NEW, transfer)
-            state = _state(found.asked == asked, done=bool(found.done), at=found.at, now=now)
+            made = select(schema.transfer.c.id).where(schema.transfer.c.id == found.transfer)
+            done = bool(found.done) or connection.execute(made).one_or_none() is not None
+            state = _state(found.asked == asked, done=done, at=found.at, now=now)
             if state is Claimed.NEW:
                 connection.execute(
                     update(_TRIGGER).where(_TRIGGER.c.name == name), {"at": timestamp(now)}
@@ -77,7 +79,11 @@ class Triggers(Part):
         return Claim(state, found.transfer)
 
     def settle_trigger(self, transfer: str) -> None:
-        """Write down that the transfer of a key was made."""
+        """
+        Write down that a key stands for something that is done.
+
+        A transfer that was made says so by itself; this is for what makes none.
+        """
         with self._database.writing() as connection:
             connection.execute(update(_TRIGGER).where(_TRIGGER.c.transfer == transfer), {"done": 1})
 
@@ -85,7 +91,11 @@ class Triggers(Part):
         """Forget a key whose transfer could not be made, so that it may be asked again."""
         with self._database.writing() as connection:
             connection.execute(
-                delete(_TRIGGER).where(_TRIGGER.c.transfer == transfer, _TRIGGER.c.done == 0)
+                delete(_TRIGGER).where(
+                    _TRIGGER.c.transfer == transfer,
+                    _TRIGGER.c.done == 0,
+                    _TRIGGER.c.transfer.not_in(select(schema.transfer.c.id)),
+                )
             )
 
 

@@ -28,7 +28,7 @@ import requests
 from fhir_bridge.bridge import Bridge
 from fhir_bridge.settings import Organisation, ServerSettings, Settings
 from fhir_bridge.transfer import Order, State
-from tests.benchmarks import appending, audit, cpu, floor, patients, verifying
+from tests.benchmarks import appending, audit, cpu, floor, patients, triggering, verifying
 
 ROUNDS = 3
 
@@ -40,6 +40,7 @@ def main() -> None:
     audit.report()
     appending.report()
     verifying.report()
+    triggering.report()
     _cold_start()
     servers = os.environ.get("FHIR_BRIDGE_HAPI", "")
     if not servers:

@@ -112,6 +112,22 @@ def test_a_trigger_whose_process_died_is_taken_over_with_the_same_transfer(
     assert store.claim_trigger("key:a", "order-1", b"body").found is Claimed.IN_FLIGHT
 
 
+def test_a_transfer_that_was_made_settles_its_trigger(store: Store) -> None:
+    new = store.claim_trigger("key:a", "order-1", b"body")
+    store.create_transfer(
+        key="ab" * 32,
+        state="requested",
+        source="first",
+        destination="second",
+        request=b"{}",
+        transfer=new.transfer,
+    )
+
+    assert store.claim_trigger("key:a", "order-1", b"body") == Claim(Claimed.SAME, new.transfer)
+    store.release_trigger(new.transfer)
+    assert store.claim_trigger("key:a", "order-1", b"body") == Claim(Claimed.SAME, new.transfer)
+
+
 def test_a_trigger_that_failed_may_be_asked_again(store: Store) -> None:
     failed = store.claim_trigger("key:a", "order-1", b"body")
     store.release_trigger(failed.transfer)

@@ -27,6 +27,7 @@ from fhir_bridge.doors.api import (
 )
 from fhir_bridge.doors.api.envelope import Envelope
 from fhir_bridge.doors.api.operations import FHIR_JSON, respond, schemas
+from fhir_bridge.doors.api.peers import Peers
 from fhir_bridge.doors.api.problems import Answered, Problem, of_error, outcome
 from fhir_bridge.doors.api.service import Service
 from fhir_bridge.errors import BridgeError
@@ -83,6 +84,7 @@ def application(serving: Service) -> FastAPI:
     app.state.service = serving
     for room in _ROOMS:
         app.include_router(room.router)
+    app.add_middleware(Peers, allowed=serving.peers)
     app.add_middleware(Envelope, metrics=serving.metrics, clock=serving.clock)
     _answer_faults(app, serving)
     _describe(app)

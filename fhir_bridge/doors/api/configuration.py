@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Mapping
 from dataclasses import dataclass
+from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -48,8 +49,8 @@ class ApiSettings:
     tls_key: Path | None = None
     client_ca: Path | None = None
     """Whoever connects must show a certificate of this authority."""
-    trusted_proxy: tuple[str, ...] = ()
-    """Addresses of proxies that end TLS before us."""
+    trusted_proxy: tuple[IPv4Network | IPv6Network, ...] = ()
+    """Where the proxies are that end TLS before us; without TLS nobody else may connect."""
     rate_per_minute: int = 600
     """Requests of one caller."""
     issuer: Issuer | None = None
@@ -139,8 +140,8 @@ def _file(name: str, text: str) -> Path | None:
     return path
 
 
-def _address(text: str) -> str:
+def _address(text: str) -> IPv4Network | IPv6Network:
     try:
-        return str(ipaddress.ip_network(text))
+        return ipaddress.ip_network(text)
     except ValueError as error:
         raise SettingsError("api.trusted_proxy holds addresses or networks") from error

@@ -16,6 +16,7 @@ import msgspec
 from fastapi import APIRouter, Depends, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import StreamingResponse
+from starlette.types import Receive, Scope, Send
 
 from fhir_bridge.doors.api import examples
 from fhir_bridge.doors.api.operations import Gives, Header, Operation
@@ -26,7 +27,7 @@ from fhir_bridge.doors.api.transfers import FOLLOWERS, TransferPath, mine
 from fhir_bridge.store import EventRow, TransferRow
 from fhir_bridge.transfer import ENDED, State
 
-POLL_SECONDS = 0.5
+POLL_SECONDS = 1.0
 HEARTBEAT_SECONDS = 15.0
 STREAM_SECONDS_MAX = 3600.0
 """Then the client asks again, with a token that must still be in force."""
@@ -67,8 +68,24 @@ def read(
     if _is_over(serving, row, after):
         return Response(status_code=204)
     serving.streams.take(caller.id)
-    serving.metrics.stream_opened()
-    return StreamingResponse(_stream(serving, caller, request, row.id, after), media_type=_MEDIA)
+    return _Stream(serving, caller, _pieces(serving, request, row.id, after))
+
+
+class _Stream(StreamingResponse):
+    """Holds a place for as long as it is sent, also when its client left before the first piece."""
+
+    def __init__(self, serving: Service, caller: Caller, pieces: AsyncIterator[bytes]) -> None:
+        super().__init__(pieces, media_type=_MEDIA)
+        self._serving = serving
+        self._caller = caller
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self._serving.metrics.stream_opened()
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            self._serving.streams.leave(self._caller.id)
+            self._serving.metrics.stream_closed()
 
 
 def _last(request: Request) -> int:
@@ -82,17 +99,6 @@ def _is_over(serving: Service, row: TransferRow, after: int) -> bool:
     return State(row.state) in ENDED and not serving.desk.store.events(
         after, transfer=row.id, limit=1
     )
-
-
-async def _stream(
-    serving: Service, caller: Caller, request: Request, transfer: str, after: int
-) -> AsyncIterator[bytes]:
-    try:
-        async for piece in _pieces(serving, request, transfer, after):
-            yield piece
-    finally:
-        serving.streams.leave(caller.id)
-        serving.metrics.stream_closed()
 
 
 async def _pieces(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from ipaddress import IPv4Network, IPv6Network
 from typing import Annotated, Protocol
 
 import msgspec
@@ -86,9 +87,11 @@ class Service:
     clock: Clock
     ready: Callable[[], bool] = lambda: True
     """Whether whatever runs beside the API runs."""
+    peers: tuple[IPv4Network | IPv6Network, ...] = ()
+    """Who may connect besides this machine; empty: whoever can."""
     stopping: threading.Event = field(default_factory=threading.Event)
     previews: Places = field(default_factory=lambda: Places(in_all=4, each=2))
-    streams: Places = field(default_factory=lambda: Places(in_all=500, each=50))
+    streams: Places = field(default_factory=lambda: Places(in_all=200, each=50))
 
     def acting(self, caller: Caller, request: Request) -> Desk:
         """Return the bridge for one caller."""
@@ -99,11 +102,16 @@ class NoQuery(msgspec.Struct, forbid_unknown_fields=True):
     """A route without parameters."""
 
 
-def service(request: Request) -> Service:
+def opened(request: Request) -> Service:
     """Return what was opened."""
     found = request.app.state.service
     assert isinstance(found, Service)
     return found
+
+
+async def service(request: Request) -> Service:
+    """Return what was opened, without a thread of its own."""
+    return opened(request)
 
 
 def admitted(operation: Operation) -> Callable[[Request], Caller]:
@@ -114,7 +122,7 @@ def admitted(operation: Operation) -> Callable[[Request], Caller]:
     """
 
     def admit(request: Request) -> Caller:
-        serving = service(request)
+        serving = opened(request)
         caller = serving.callers.caller(request.headers.get("authorization", ""))
         request.state.caller = caller
         serving.rates.spend(caller.id)

@@ -136,7 +136,6 @@ def trigger(
     except Exception:
         store.release_trigger(claim.transfer)
         raise
-    store.settle_trigger(claim.transfer)
     serving.knock()
     return row, True
 

@@ -104,6 +104,7 @@ def test_what_is_deleted_is_gone_with_its_secret(reception: Reception) -> None:
         {"base": "http://ward.example/fhir"},
         {"base": "http://ward.example/fhir", "insecure": True},
         {"base": "https://"},
+        {"base": "https://169.254.169.254/latest"},
         {"base": "https://ward.example:99999/fhir"},
         {"timezone": "Canary/Town"},
         {"organisations": [{"identifier": "canary"}]},

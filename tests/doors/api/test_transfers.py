@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from fhir_bridge.audit import Said
 from fhir_bridge.doors.api.roles import Role
 from fhir_bridge.ledger import Event
-from fhir_bridge.store import Store
+from fhir_bridge.store import Store, TransferRow
 from tests.simulators.reception import OTHER, Reception, code
 
 
@@ -73,14 +74,14 @@ def test_while_the_first_still_runs_the_second_is_told_so(
 ) -> None:
     who = reception.as_(Role.INTEGRATOR)
     seen: list[tuple[int, str, str]] = []
-    settle = Store.settle_trigger
+    make = Store.request_transfer
 
-    def slowly(store: Store, transfer: str) -> None:
+    def slowly(store: Store, **asked: Any) -> TransferRow:
         answer = reception.post("/v1/transfers", reception.asked(), who, key="order-1")
         seen.append((answer.status_code, code(answer), answer.headers["retry-after"]))
-        settle(store, transfer)
+        return make(store, **asked)
 
-    monkeypatch.setattr(Store, "settle_trigger", slowly)
+    monkeypatch.setattr(Store, "request_transfer", slowly)
     reception.trigger(who)
 
     assert seen == [(409, "idempotency-key-in-flight", "1")]
@@ -368,3 +369,23 @@ def test_a_preview_is_never_sent_not_even_retried(reception: Reception) -> None:
     assert (refused.status_code, code(refused)) == (422, "consent-refused")
     assert (answer.status_code, code(answer)) == (409, "not-now")
     assert not reception.world.arrived()
+
+
+def test_a_consent_that_is_brought_keeps_its_numbers(reception: Reception) -> None:
+    number = '"valueDecimal":5.10'
+    consent = {"resourceType": "Consent", "extension": [{"url": "urn:x", "valueDecimal": "N"}]}
+    body = json.dumps(reception.asked(consent=consent)).replace('"valueDecimal": "N"', number)
+
+    answer = reception.client.post(
+        "/v1/transfers",
+        content=body,
+        headers={
+            **reception.as_(Role.INTEGRATOR),
+            "Idempotency-Key": "order-1",
+            "Content-Type": "application/json",
+        },
+    )
+
+    assert answer.status_code == 202, answer.text
+    asked = json.loads(reception.bridge.store.request(answer.json()["transfer"]))
+    assert number in asked["consent"]

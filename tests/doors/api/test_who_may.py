@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
+from fhir_bridge.doors.api.peers import Peers
 from fhir_bridge.doors.api.roles import OF_AN_ORGANISATION, Role
 from tests.simulators.reception import OTHER, Reception, code
 
@@ -234,3 +236,26 @@ def test_who_asks_too_much_waits_and_nobody_else_does(tmp_path: Path) -> None:
         assert reception.get("/v1/transfers", calm).status_code == 200
         reception.world.time.seconds += 20
         assert reception.get("/v1/transfers", busy).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("peer", "may"),
+    [
+        ("127.0.0.1", True),
+        ("::1", True),
+        ("::ffff:10.1.2.3", True),
+        ("10.1.2.3", True),
+        ("10.2.0.1", False),
+        ("fe80::1%eth0", False),
+        ("192.0.2.1", False),
+    ],
+)
+def test_behind_a_proxy_only_the_proxy_and_this_machine_connect(peer: str, *, may: bool) -> None:
+    peers = Peers(_nothing, allowed=[ip_network("10.1.0.0/16")])
+
+    assert peers._may((peer, 1)) is may
+    assert not peers._may(None)
+
+
+async def _nothing(*_: Any) -> None:
+    """An application that does nothing."""
