@@ -18,6 +18,7 @@ from fhir_bridge.doors.api import (
     health,
     manifests,
     previews,
+    publishing,
     receipts,
     second_opinion,
     servers,
@@ -44,6 +45,7 @@ _ROOMS = (
     facade,
     second_opinion,
     audit_events,
+    publishing,
     health,
 )
 _STRUCTS = (

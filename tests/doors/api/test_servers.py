@@ -12,6 +12,7 @@ import pytest
 
 from fhir_bridge.doors.api.roles import Role
 from fhir_bridge.ledger import Event
+from fhir_bridge.tokens import new_key
 from tests.journeys.world import FIRST
 from tests.simulators.reception import Reception, code
 from tests.simulators.stores import Place
@@ -156,3 +157,24 @@ def test_a_transfer_goes_between_servers_registered_by_the_api(reception: Recept
 
     shown = reception.get(f"/v1/transfers/{transfer}", reception.as_(Role.INTEGRATOR)).json()
     assert (shown["state"], shown["source"]) == ("closed", "clinic")
+
+
+def test_the_public_keys_of_registered_servers_are_published(
+    reception: Reception, tmp_path: Path
+) -> None:
+    new_key(tmp_path / "smart.pem", "ES384")
+    credential = {
+        "kind": "smart",
+        "client_id": "bridge",
+        "scopes": ["system/*.rs"],
+        "secret": (tmp_path / "smart.pem").read_text(),
+    }
+
+    written = put(reception, {**SAID, "credential": credential})
+    published = reception.client.get("/.well-known/jwks.json")
+
+    assert written.status_code == 200, written.text
+    assert "PRIVATE" not in written.text
+    keys = published.json()["keys"]
+    assert [one["crv"] for one in keys] == ["P-384"]
+    assert "d" not in keys[0]

@@ -103,7 +103,7 @@ def _leaves(routes: Any) -> Iterator[object]:
 def test_only_the_description_and_health_are_open_to_anyone(house: House) -> None:
     open_ones = {route.path for route in house.routes if not route.roles}
 
-    assert open_ones == {"/healthz", "/readyz", "/fhir/metadata"}
+    assert open_ones == {"/healthz", "/readyz", "/fhir/metadata", "/.well-known/jwks.json"}
 
 
 def test_every_route_is_shut_to_who_shows_nothing(house: House) -> None:
