@@ -13,11 +13,12 @@ import random
 import uuid
 from collections.abc import Sequence
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import structlog
 
 from fhir_bridge.audit import Act
+from fhir_bridge.bridge.quarantine import Quarantine
 from fhir_bridge.bridge.transfers import Transfers
 from fhir_bridge.engine import Limits, Place, Round, SealedJson, Turn
 from fhir_bridge.errors import (
@@ -42,11 +43,18 @@ WORKER = "svc:fhir-bridge"
 _BACKOFF_SECONDS, _BACKOFF_SECONDS_MAX = 5.0, 900.0
 _BUSY_SECONDS, _BUSY_SECONDS_MAX = 1.0, 30.0
 _STORE_SECONDS = 5.0
+_DEATHS_BEFORE_ALONE = 2
+"""One worker may be killed for any reason; the second is a suspicion."""
+
 _TROUBLE_CHARACTERS_MAX = 500
 
 
 class Working(Transfers):
     """Carries turns; what `Turns` of the engine asks for."""
+
+    _quarantine = Quarantine()
+    _begun: ClassVar[dict[str, TransferRow]] = {}
+    """Turns that this process began and could not end, because the store was away."""
 
     def engine(self, rounds: Sequence[Round] = ()) -> Engine:
         """
@@ -60,6 +68,7 @@ class Working(Transfers):
         said = self._settings.engine
         worker = self.acting(WORKER)
         worker._lease_seconds = 0.0  # noqa: SLF001 - it is one of us
+        worker._tell = lambda _: None  # noqa: SLF001 - nobody watches, and a log may not hold it
         return Engine(
             Place(self._settings.store, self._settings.database),
             worker,
@@ -67,7 +76,6 @@ class Working(Transfers):
             limits=Limits(
                 at_once=said.transfers,
                 at_once_to_destination=said.per_destination,
-                deaths_max=said.deaths,
             ),
             clock=self._clock,
             rounds=rounds,
@@ -91,22 +99,35 @@ class Working(Transfers):
         try:
             row = self._turn(name)
             if row is not None:
-                self._carry_row(row)
+                with self._quarantine.entered(alone=row.deaths >= _DEATHS_BEFORE_ALONE):
+                    self._begin(name, row)
         except StoreUnavailable:
             return _STORE_SECONDS
         return None
 
-    def lost(self, name: str, reason: str) -> None:
-        """Let a transfer rest whose workers died, or whose turn broke the engine."""
+    def lost(self, name: str) -> None:
+        """Let a transfer rest whose turn broke the engine."""
         row = self._turn(name)
         if row is not None:
+            trouble = "its turn broke the engine: see the workers' logs, then retry it"
+            self._store.park(row.id, reason="fault", trouble=trouble)
+
+    def _begin(self, name: str, row: TransferRow) -> None:
+        # A store that was away is no death: the turn is the one that was begun before.
+        begun = self._begun.get(name) or self._store.begin_turn(row)
+        if begun is None:
+            return
+        self._begun[name] = begun
+        if begun.deaths >= self._settings.engine.deaths:
             trouble = (
-                f"{self._settings.engine.deaths} workers died while they carried it: look at the"
-                " workers' memory and logs, then retry it"
-                if reason == "worker-died"
-                else "its turn broke the engine: see the workers' logs, then retry it"
+                f"{begun.deaths} workers died while they carried it: look at the workers' memory"
+                " and logs, then retry it"
             )
-            self._store.park(row.id, reason=reason, trouble=trouble)
+            self._store.park(row.id, reason="worker-died", trouble=trouble)
+        else:
+            self._carry_row(begun)
+        self._store.end_turn(begun)
+        del self._begun[name]
 
     def _turn(self, name: str) -> TransferRow | None:
         """Return the transfer of a turn; None when it is over, or was given away again."""

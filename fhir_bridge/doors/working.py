@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 _WEBHOOK_SECONDS = 1.0
 _LOOK_SECONDS = 5.0
 _REPOSITORY_SECONDS = 10.0
+_HEARTBEAT_SECONDS = 20.0
+"""Between two looks; the log signs one where nothing was signed for a minute."""
+
 _WATCH_SECONDS = 5.0
 _HEARTBEAT_SECONDS = 15.0
 """How often it looks whether the log has been silent for a minute."""
@@ -121,7 +124,8 @@ class Worker:
 
 def rounds_of(bridge: Bridge) -> list[Round]:
     """Return what a worker does beside its transfers, by the settings."""
-    rounds: list[Round] = []
+    heartbeat = bridge.store.heartbeat
+    rounds = [Round(name="heartbeat", seconds=_HEARTBEAT_SECONDS, act=heartbeat)]
     if bridge.settings.webhooks:
         from fhir_bridge.webhooks import Webhooks
 

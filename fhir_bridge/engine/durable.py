@@ -46,8 +46,11 @@ the former code cannot be gone on with by the new one; a smaller change asks
 """
 
 _SCHEMA = "dbos"
-_GIVEN_UP = "MAX_RECOVERY_ATTEMPTS_EXCEEDED"
-_OVER = ("SUCCESS", "ERROR", "CANCELLED", _GIVEN_UP)
+_GIVEN_UP = ["ERROR", "MAX_RECOVERY_ATTEMPTS_EXCEEDED"]
+_OVER = ["SUCCESS", "CANCELLED", *_GIVEN_UP]
+_RECOVERIES_MAX = 1000
+"""Far beyond what the store allows, which counts for itself whose worker died."""
+
 _LISTED_MAX = 1000
 _LOST_SECONDS, _PURGE_SECONDS, _MACHINE_SECONDS = 5.0, 3600.0, 20.0
 
@@ -124,7 +127,7 @@ class Engine:
             StoreUnavailable: They could not be changed.
         """
         self._place.prepare()
-        with self._place.alone():
+        with self._place.alone(self._clock):
             found, newest = self._versions()
             if found > newest:
                 raise SettingsError(
@@ -200,7 +203,7 @@ class Engine:
             }
         )
 
-        @DBOS.workflow(name=WORKFLOW, max_recovery_attempts=self._limits.deaths_max - 1)
+        @DBOS.workflow(name=WORKFLOW, max_recovery_attempts=_RECOVERIES_MAX)
         def turn(name: str) -> None:
             self._turn(name)
 
@@ -298,8 +301,7 @@ class Engine:
 
     def _recover(self, worker: str) -> int:
         """Ask DBOS to hand out a dead worker's turns again."""
-        # Not public. What is, forgets how often a turn's worker died: a turn that
-        # kills each worker would then never rest.
+        # Not public. What is (below) does the same, one turn after the other.
         recover = getattr(DBOS, "_recover_pending_workflows", None)
         if recover is not None:
             return len(recover([worker]))
@@ -310,24 +312,24 @@ class Engine:
 
     def tell_lost(self) -> None:
         """Write down the turns that were given up; told twice, it is the same."""
-        for one in self._listed(status=["ERROR", _GIVEN_UP], sort_desc=True):
+        for one in self._listed(status=_GIVEN_UP, sort_desc=True):
             if one.workflow_id not in self._told:
-                reason = "worker-died" if one.status == _GIVEN_UP else "fault"
-                self._turns.lost(one.workflow_id, reason)
+                self._turns.lost(one.workflow_id)
                 self._told.add(one.workflow_id)
 
     def purge(self) -> int:
         """Forget turns that are long over."""
         before = self._clock.now() - timedelta(seconds=self._limits.kept_seconds)
-        over = self._listed(status=list(_OVER), completed_before=before.isoformat())
+        over = self._listed(status=_OVER, completed_before=before.isoformat())
         if over:
             DBOS.delete_workflows([one.workflow_id for one in over])
         return len(over)
 
     def _listed(self, **wanted: Any) -> list[Any]:
+        # By name and not by queue: what was given up is in no queue any more.
         return list(
             DBOS.list_workflows(
-                queue_name=QUEUE, load_input=False, load_output=False, limit=_LISTED_MAX, **wanted
+                name=WORKFLOW, load_input=False, load_output=False, limit=_LISTED_MAX, **wanted
             )
         )
 

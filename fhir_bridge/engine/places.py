@@ -21,6 +21,9 @@ _REMOTE = ("nfs", "cifs", "smb", "9p", "ceph", "gluster", "lustre", "afs", "beeg
 _MIGRATING = 0x66686972_656E6769
 """Number of the advisory lock of whoever changes the engine's tables."""
 
+_TAKE = "select pg_try_advisory_lock(%s)"
+_POLL_SECONDS = 0.2
+
 
 @dataclass(frozen=True, slots=True)
 class Place:
@@ -69,9 +72,12 @@ class Place:
             raise StoreUnavailable(f"{self.file} cannot be written: check its disk") from error
 
     @contextmanager
-    def alone(self) -> Iterator[None]:
+    def alone(self, clock: Clock) -> Iterator[None]:
         """
         Let one process at a time change the tables, on all machines.
+
+        Args:
+            clock: To wait by.
 
         Raises:
             StoreUnavailable: The database does not answer.
@@ -85,7 +91,10 @@ class Place:
 
         try:
             connection = psycopg.connect(self.database, autocommit=True)
-            connection.execute("select pg_advisory_lock(%s)", (_MIGRATING,))
+            # Asked again and again, because a question that waits holds a snapshot, and
+            # an index that is made beside the table's users waits for every snapshot.
+            while connection.execute(_TAKE, (_MIGRATING,)).fetchone() != (True,):
+                clock.sleep(_POLL_SECONDS)
         except psycopg.OperationalError as error:
             raise StoreUnavailable("PostgreSQL does not answer: check that it runs") from error
         with connection:

@@ -32,8 +32,8 @@ class Turns(Protocol):
             could not be written down.
         """
 
-    def lost(self, name: str, reason: str) -> None:
-        """Write down that a turn was given up: its workers died, or it broke the engine."""
+    def lost(self, name: str) -> None:
+        """Write down that a turn was given up because it broke the engine."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,8 +44,6 @@ class Limits:
     """Transfers that one worker carries at the same time."""
     at_once_to_destination: int = 4
     """Transfers to one destination, over all workers."""
-    deaths_max: int = 3
-    """Workers that may die over one turn before a person looks at it."""
     poll_seconds: float = 0.5
     """Between two looks for new turns."""
     reap_seconds: float = 2.0

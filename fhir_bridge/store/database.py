@@ -24,7 +24,7 @@ from fhir_bridge.store.folder import Folder
 from fhir_bridge.store.keyring import Keyring
 from fhir_bridge.store.seal import Seal
 
-VERSION = "0013"
+VERSION = "0014"
 """The newest step in migrations/versions; compared by one query, because Alembic loads slowly."""
 
 

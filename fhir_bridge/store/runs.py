@@ -123,6 +123,32 @@ class Runs(Transfers):
         gone = {"request": None, "transfer_key": None}
         self._move(connection, row, other.state, attempt=other.attempt, joined=other.id, **gone)
 
+    def begin_turn(self, row: TransferRow) -> TransferRow | None:
+        """
+        Write down that a worker carries a transfer from now on.
+
+        Args:
+            row: As it was read a moment ago.
+
+        Returns:
+            What it is now; None when it was given away since, or rests. Its
+            `deaths` are those of before.
+        """
+        mine = _TABLE.c.id == row.id, _TABLE.c.run == row.run, _TABLE.c.state.not_in(_AT_REST)
+        with self._database.writing() as connection:
+            found = connection.execute(select(*COLUMNS).where(*mine)).one_or_none()
+            if found is None:
+                return None
+            change = {"deaths": found.deaths + 1}
+            connection.execute(update(_TABLE).where(_TABLE.c.id == row.id), change)
+            return as_row(found)
+
+    def end_turn(self, row: TransferRow) -> None:
+        """Write down that the worker that carried a transfer has survived it."""
+        mine = _TABLE.c.id == row.id, _TABLE.c.run == row.run
+        with self._database.writing() as connection:
+            connection.execute(update(_TABLE).where(*mine), {"deaths": 0})
+
     def wait(self, row: TransferRow, seconds: float, *, reason: str, trouble: str) -> None:
         """
         Give a transfer to the workers again, when its time has come.
@@ -141,6 +167,7 @@ class Runs(Transfers):
             "trouble": trouble,
             "waits": row.waits + 1,
             "trouble_since": row.trouble_since or timestamp(now),
+            "deaths": 0,
         }
         mine = _TABLE.c.id == row.id, _TABLE.c.run == row.run, _TABLE.c.state.not_in(_AT_REST)
         with self._database.writing() as connection:
@@ -203,7 +230,7 @@ class Runs(Transfers):
         """
         with self._database.writing() as connection:
             row = one_row(connection, transfer, select(*COLUMNS))
-            more: dict[str, Any] = {"waits": 0, "trouble_since": None}
+            more: dict[str, Any] = {"waits": 0, "trouble_since": None, "deaths": 0}
             if for_workers:
                 more["run"] = row.run + 1
             if State(row.state) in ENDED:

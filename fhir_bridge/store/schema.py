@@ -117,6 +117,7 @@ transfer = Table(
     Column("run", Integer, nullable=False, server_default="0"),
     Column("waits", Integer, nullable=False, server_default="0"),
     Column("trouble_since", Text),
+    Column("deaths", Integer, nullable=False, server_default="0"),
     sqlite_strict=True,
 )
 Index("transfer_that_joined", transfer.c.joined)

@@ -70,6 +70,8 @@ class TransferRow:
     """How often in a row it could not go on and had to wait."""
     trouble_since: str | None = None
     """When it had to wait first."""
+    deaths: int = 0
+    """How many workers died over it, one after the other; one more while it is carried."""
 
     @property
     def settled(self) -> bool:

@@ -213,3 +213,23 @@ def test_the_oldest_request_comes_first_and_the_command_lines_own_not_at_all(sto
     rows = [asked(store) for _ in range(3)]
 
     assert [turn.transfer for turn in store.turns()] == [row.id for row in rows]
+
+
+def test_deaths_are_counted_for_who_was_carried_and_end_with_a_turn_that_ends(store: Store) -> None:
+    row = asked(store)
+    first = store.begin_turn(row)
+    second = store.begin_turn(row)
+    assert first is not None
+    assert second is not None
+    died = store.read_transfer(row.id).deaths
+    store.end_turn(second)
+
+    assert (first.deaths, second.deaths, died) == (0, 1, 2)
+    assert store.read_transfer(row.id).deaths == 0
+    given_away = store.reopen_transfer(row.id, for_workers=True)
+    assert store.begin_turn(row) is None
+    store.begin_turn(given_away)
+    store.end_turn(row)
+    assert store.read_transfer(row.id).deaths == 1
+    store.set_state(row.id, State.CLOSED)
+    assert store.begin_turn(given_away) is None

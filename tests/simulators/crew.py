@@ -137,7 +137,9 @@ class Crew:
         self.file = folder / "fhir-bridge.toml"
         self.file.write_text(written, encoding="utf-8")
         self.workers: list[Worker] = []
-        self._url = url
+        self.url = url
+        self.keeps_database = False
+        """Whether the database is somebody else's."""
         if like is not None:
             shutil.copytree(like, self.store)
 
@@ -154,8 +156,8 @@ class Crew:
         self.bridge.__exit__(kind, error, trace)
         for worker in self.workers:
             worker.end()
-        if self._url:
-            drop_database(self._url)
+        if self.url and not self.keeps_database:
+            drop_database(self.url)
 
     @property
     def store(self) -> Path:
@@ -163,7 +165,7 @@ class Crew:
 
     def open(self) -> Bridge:
         """Open the store as another process does."""
-        settings = load(self.file, store=self.store, environ={DATABASE: self._url})
+        settings = load(self.file, store=self.store, environ={DATABASE: self.url})
         return Bridge.open(settings, actor="cli:test", tell=lambda _: None)
 
     def hire(self, *, die_at: int | None = None, boundaries: Path | None = None) -> Worker:
@@ -173,7 +175,7 @@ class Crew:
             {
                 "arguments": ["work", "--settings", str(self.file), "--store", str(self.store)],
                 "output": str(output),
-                "environment": {DATABASE: self._url},
+                "environment": {DATABASE: self.url},
                 "limits": self._limits,
                 "die_at": die_at,
                 "boundaries": None if boundaries is None else str(boundaries),
