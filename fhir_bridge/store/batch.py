@@ -8,10 +8,9 @@ all at once. A key is changed in a commit whose checkpoint both keys sign.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from sqlalchemy import Connection
 
 from fhir_bridge.errors import AlteredLog, BridgeError
@@ -22,15 +21,15 @@ from fhir_bridge.ledger import (
     Frontier,
     NewEntry,
     Place,
-    Signer,
     decode_entry,
     leaf_hash,
     timestamp,
 )
-from fhir_bridge.store import growth
+from fhir_bridge.store import growth, packing
 from fhir_bridge.store.appending import Appended, Request
 from fhir_bridge.store.database import Opened
 from fhir_bridge.store.drafting import Act, is_same
+from fhir_bridge.store.logkeys import Growing, Unwritten
 from fhir_bridge.store.trust import Signed, Trust
 
 BRIDGE = "svc:fhir-bridge"
@@ -54,6 +53,7 @@ class Batch:
         self._frontier = Frontier()
         self._signed: Signed | None = None
         self._numbers: dict[str, int] = {}
+        self._confirmed = ("", 0)
         self._now = timestamp(opened.clock.now())
         self._t = self._now
 
@@ -73,10 +73,16 @@ class Batch:
             AlteredLog: The log is not the one this key signed last.
             SQLAlchemyError: The database failed.
         """
+        try:
+            return self._run(requests)
+        except Unwritten as found:
+            self._write_unwritten(found.commits)
+            return self._run(requests)
+
+    def _run(self, requests: Sequence[Request]) -> Signed | None:
         ids = [request.event_id for request in requests]
         urns = {request.urn for request in requests if request.urn is not None}
-        found = growth.look(self._connection, ids, urns)
-        self._head, self._numbers, known = found.head, found.numbers, found.known
+        known = self._look(ids, urns)
         fresh: dict[str, Request] = {}
         twins = []
         for request in requests:
@@ -91,27 +97,61 @@ class Batch:
             _settle_twin(twin, fresh[twin.event_id])
         return self._signed
 
-    def change_key(self, after: Ed25519PrivateKey, entry: NewEntry) -> Signed:
+    def change_key(self, entry: NewEntry) -> Signed:
         """
         Write that another key signs the log from here on, under both keys.
 
         Args:
-            after: The key that follows.
             entry: Says who changed it.
 
         Returns:
             As of `run`.
         """
-        self._head = growth.look(self._connection, [], []).head
+        try:
+            return self._change_key(entry)
+        except Unwritten as found:
+            self._write_unwritten(found.commits)
+            return self._change_key(entry)
+
+    def _change_key(self, entry: NewEntry) -> Signed:
+        self._look([], set())
         self._begin_growing()
         if first := self._due():
             self._place(first, [])
         head = self._head
-        follower = Signer(head.log, after)
-        entry = replace(entry, vkey=str(follower.verifier))
-        self._place([_own(entry, head.log, f"key/{head.size}")], [], after=follower)
+        after = str(self._opened.keys.prepare(head.log))
+        entry = replace(entry, vkey=after)
+        self._place([_own(entry, head.log, f"key/{head.size}")], [], after=after)
         assert self._signed is not None, "something was written"
         return self._signed
+
+    def _look(self, ids: Sequence[str], urns: Collection[str]) -> dict[str, tuple[int, int]]:
+        """Read where the log stands; return the events that it has already."""
+        found = growth.look(self._connection, ids, urns)
+        self._head, self._numbers = found.head, found.numbers
+        self._confirmed = (found.head.log, found.head.size)
+        return found.known
+
+    def _write_unwritten(self, commits: Sequence[tuple[str, bytes]]) -> None:
+        """
+        Write what a process had signed and could not commit any more.
+
+        The signer signs nothing else before: what it has signed must not be
+        lost, for somebody may have seen it.
+        """
+        self._look([], set())
+        self._begin_growing()
+        for note, packed in commits:
+            log, grown = packing.unpack(packed)
+            if log != self._head.log:
+                self._begin_log(log)
+            frontier = self._frontier
+            for draft in grown.drafted:
+                frontier = frontier.appended(leaf_hash(draft.leaf))
+            checkpoint = self._trust.open(log, note)
+            if checkpoint != Checkpoint(origin=log, size=frontier.size, root=frontier.root()):
+                raise AlteredLog("what the signer kept is not what it signed")
+            self._keep(replace(grown, note=note, frontier=frontier), checkpoint)
 
     def _settle(self, request: Request, year: int, first: int) -> None:
         """
@@ -161,15 +201,18 @@ class Batch:
 
     def _opening(self, log: str, former: str | None) -> Request:
         """Write the head of a new log; return its first entry."""
-        vkey = str(self._opened.keys.signer(log).verifier)
-        self._head = growth.Head.empty(int(log[-4:]), log)
-        growth.begin(self._connection, self._head)
-        self._frontier = Frontier()
+        vkey = str(self._opened.keys.verifier(log))
+        self._begin_log(log)
         new = NewEntry(type=Event.LOG_OPENED, actor=BRIDGE, vkey=vkey, checkpoint=former)
         return Request([Act.of(new, log)], str(uuid.uuid5(uuid.NAMESPACE_URL, log)))
 
+    def _begin_log(self, log: str) -> None:
+        self._head = growth.Head.empty(int(log[-4:]), log)
+        growth.begin(self._connection, self._head)
+        self._frontier = Frontier()
+
     def _place(
-        self, first: Sequence[Request], requests: Sequence[Request], *, after: Signer | None = None
+        self, first: Sequence[Request], requests: Sequence[Request], *, after: str = ""
     ) -> None:
         """Give all acts their places and write them under one checkpoint."""
         head, requests = self._head, [*first, *requests]
@@ -186,23 +229,35 @@ class Batch:
         self._write(drafted, after)
         self._tell(requests, [draft.entry for draft in drafted])
 
-    def _write(self, drafted: Sequence[growth.Drafted], after: Signer | None) -> None:
+    def _write(self, drafted: Sequence[growth.Drafted], after: str) -> None:
         head, frontier = self._head, self._frontier
-        for draft in drafted:
-            frontier = frontier.appended(leaf_hash(draft.leaf))
-        signer = self._opened.keys.signer(head.log)
+        hashes = [leaf_hash(draft.leaf) for draft in drafted]
+        for one in hashes:
+            frontier = frontier.appended(one)
         checkpoint = Checkpoint(origin=head.log, size=frontier.size, root=frontier.root())
+        keys = self._opened.keys
         grown = growth.Growth(
             drafted=drafted,
             frontier=frontier,
-            note=signer.sign(str(checkpoint)) + (after.line(str(checkpoint)) if after else ""),
+            note="",
             at=self._t,
             behind=self._now < head.at,
-            vkey=str((after or signer).verifier),
+            vkey=after or str(keys.verifier(head.log)),
         )
-        self._head = growth.write(self._connection, head, grown)
-        self._frontier = frontier
-        self._signed = Signed(head.year, checkpoint)
+        growing = Growing(
+            before=self._frontier,
+            hashes=hashes,
+            checkpoint=checkpoint,
+            confirmed=self._confirmed,
+            pack=lambda: packing.pack(head, grown),
+            changes_key=bool(after),
+        )
+        self._keep(replace(grown, note=keys.sign(growing)), checkpoint)
+
+    def _keep(self, grown: growth.Growth, checkpoint: Checkpoint) -> None:
+        self._head = growth.write(self._connection, self._head, grown)
+        self._frontier = grown.frontier
+        self._signed = Signed.of(checkpoint)
 
     def _tell(self, requests: Sequence[Request], entries: Sequence[Entry]) -> None:
         note, signed = self._head.note, self._signed

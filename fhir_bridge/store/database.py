@@ -21,7 +21,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from fhir_bridge.clock import Clock
 from fhir_bridge.errors import SettingsError, StoreUnavailable
 from fhir_bridge.store.folder import Folder
-from fhir_bridge.store.keyring import Keyring
+from fhir_bridge.store.logkeys import LogKeys
 from fhir_bridge.store.seal import Seal
 
 VERSION = "0014"
@@ -243,7 +243,7 @@ class Opened:
     database: Database
     clock: Clock
     seal: Seal
-    keys: Keyring
+    keys: LogKeys
 
 
 class Part:

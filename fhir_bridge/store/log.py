@@ -50,7 +50,7 @@ class Log(Part):
     @property
     def verifier(self) -> VerifierKey:
         """Return the public key that the newest log is verified with."""
-        return self._opened.keys.signer(self._trust.log).verifier
+        return self._opened.keys.verifier(self._trust.log)
 
     @property
     def log(self) -> str:

@@ -28,6 +28,7 @@ from fhir_bridge.store.keyring import Keyring
 from fhir_bridge.store.leases import Leases
 from fhir_bridge.store.listing import Listing
 from fhir_bridge.store.log import Log
+from fhir_bridge.store.logkeys import LogKeys
 from fhir_bridge.store.manifests import Manifests
 from fhir_bridge.store.outbox import Outbox
 from fhir_bridge.store.pace import Pace
@@ -98,7 +99,7 @@ class Store(
         keys = Keyring(folder, passphrase)
         connected = _connected(folder, database)
         try:
-            if connected.version() != VERSION or not _is_settled(folder):
+            if connected.version() != VERSION or not keys.is_settled:
                 with locked_for_opening(folder, clock):
                     connected.upgrade()
                     _settle_keys(folder, keys, connected, clock, log_origin)
@@ -143,10 +144,10 @@ class Store(
     @classmethod
     def _take_up(cls, opened: Opened, origin: str) -> Self:
         """Go on with a log that has a head."""
-        folder, head = opened.folder, _head(opened.database)
+        head = _head(opened.database)
         if head is None:
             raise AlteredLog(
-                f"{folder.log_key} is there, but its log is empty: someone removed the log."
+                f"{opened.keys.place} is there, but its log is empty: someone removed the log."
                 " Put the store back from a backup, or move the folder away to begin a new log"
             )
         if not head.log.startswith(f"{origin}/audit/"):
@@ -195,25 +196,20 @@ def _look_again(opened: Opened) -> None:
         head = _head(opened.database)
         if head is None or keys.take_up(head.log, head.vkey):
             return
-        if not folder.log_key.exists():
+        if not keys.is_here:
             raise _missing(folder.log_key)
         # It is another key; the signature under the head will tell.
         keys.take_up(head.log, "")
 
 
-def _is_settled(folder: Folder) -> bool:
-    return folder.log_key.exists() and not folder.log_key_new.exists()
-
-
 def _settle_keys(
-    folder: Folder, keys: Keyring, database: Database, clock: Clock, origin: str
+    folder: Folder, keys: LogKeys, database: Database, clock: Clock, origin: str
 ) -> None:
     """Begin an empty log, or end what a crash interrupted in beginning or changing its key."""
     head = _head(database)
     if head is None:
-        if folder.log_key.exists():
+        if not keys.begin():
             return
-        keys.begin()
         seal = Seal(_made(folder, folder.seal_key, os.urandom(KEY_BYTES)))
         opened = Opened(folder=folder, database=database, clock=clock, seal=seal, keys=keys)
         Log(opened).begin(origin)
@@ -221,16 +217,16 @@ def _settle_keys(
     assert head is not None, "a log that was begun has a head"
     # Another folder may have begun the log of a shared database a moment before.
     if not keys.take_up(head.log, head.vkey) or not _signed(keys, head):
-        if not folder.log_key.exists():
+        if not keys.is_here:
             raise _missing(folder.log_key)
         return
     keys.settle(head.log)
 
 
-def _signed(keys: Keyring, head: growth.Head) -> bool:
+def _signed(keys: LogKeys, head: growth.Head) -> bool:
     """Return whether the key that is held signed the log's head."""
     try:
-        keys.signer(head.log).verifier.open(head.note or "")
+        keys.verifier(head.log).open(head.note or "")
     except Tampered:
         return False
     return True

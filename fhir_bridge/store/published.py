@@ -158,10 +158,8 @@ class Published(Part):
         with self._database.reading() as connection:
             vkeys = {row.log: row.vkey for row in connection.execute(heads)}
         keys, log = self._opened.keys, named.removeprefix("log ")
-        own = keys.signer(log)
-        if vkeys.get(log) in {"", str(own.verifier)}:
-            return own.sign(text)
-        return keys.signer(list(vkeys)[-1]).sign(text)
+        is_own = vkeys.get(log) in {"", str(keys.verifier(log))}
+        return keys.sign_list(log if is_own else list(vkeys)[-1], text)
 
     def _stream(self, log: str, rows: Select[Any]) -> Iterator[Any]:
         """Read rows of one log in one state of the database, without holding them all."""

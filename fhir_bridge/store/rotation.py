@@ -47,13 +47,10 @@ class Rotation(Log):
         keys = self._opened.keys
         with locked_for_opening(self._opened.folder, self._clock):
             self._refuse_unnamed()
-            after = keys.prepare()
             with self._database.writing() as connection:
-                signed = Batch(self._opened, self._trust, connection).change_key(after, entry)
-            log = signed.checkpoint.origin
-            keys.hold(after)
+                signed = Batch(self._opened, self._trust, connection).change_key(entry)
+            keys.change(signed.checkpoint.origin)
             self._trust.remember(signed)
-            keys.settle(log)
         return self.verifier
 
     def epochs(self) -> tuple[Epoch, ...]:
@@ -64,7 +61,7 @@ class Rotation(Log):
             AlteredLog: The entries are not what was signed.
         """
         newest = self.checkpoint()
-        key = self._opened.keys.signer(newest.origin).verifier
+        key = self._opened.keys.verifier(newest.origin)
         with self._database.reading() as connection:
             found = read_epochs(connection, newest, key)
         return tuple(epoch for epochs in found.values() for epoch in epochs.all)

@@ -62,7 +62,7 @@ class Trust:
         """Return a checkpoint whose signature is right."""
         if note is None:
             raise AlteredLog("a checkpoint of the log is missing: run audit verify-db")
-        return Checkpoint.parse(self._keys.signer(log).verifier.open(note))
+        return Checkpoint.parse(self._keys.verifier(log).open(note))
 
     def open_earlier(self, connection: Connection, log: str, note: str | None) -> Checkpoint:
         """
@@ -78,7 +78,7 @@ class Trust:
                 raise
             said = Checkpoint.parse(Note.parse(note).text)
             signers = self._epochs(connection, log).signers(said.size)
-            if signers in {(), (self._keys.signer(log).verifier,)}:
+            if signers in {(), (self._keys.verifier(log),)}:
                 raise
             for key in signers:
                 key.open(note)
@@ -87,7 +87,7 @@ class Trust:
     def _epochs(self, connection: Connection, log: str) -> Epochs:
         assert self.signed is not None, "a log has a first checkpoint"
         newest = self.signed.checkpoint
-        key = self._keys.signer(newest.origin).verifier
+        key = self._keys.verifier(newest.origin)
         known = self._history.get(newest.origin)
         if known is None or known.all[-1].key != key:
             self._history = read_epochs(connection, newest, key)
@@ -101,7 +101,7 @@ class Trust:
             self._keys.take_up(head.log, head.vkey)
 
     def _is_current(self, head: growth.Head) -> bool:
-        return head.vkey in {"", str(self._keys.signer(head.log).verifier)}
+        return head.vkey in {"", str(self._keys.verifier(head.log))}
 
     def frontier(self, head: growth.Head) -> Frontier:
         """Return the tree to grow from, when it is the one that was signed last."""

@@ -256,7 +256,7 @@ def uncommitted(*_):
     "before": lambda: setattr(Folder, "write_private", die),
     "written": lambda: after(Folder, "write_private"),
     "uncommitted": uncommitted,
-    "committed": lambda: setattr(type(store._opened.keys), "hold", die),
+    "committed": lambda: setattr(type(store._opened.keys), "change", die),
     "unsettled": lambda: setattr(Folder, "destroy", die),
     "torn": lambda: setattr(Folder, "destroy", torn),
     "unlinked": lambda: setattr(Folder, "destroy", unlinked),
