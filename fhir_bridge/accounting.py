@@ -74,6 +74,8 @@ class Disclosure:
     """Index of the announcement."""
     result: int | None = None
     """Index of the result; None while there is none."""
+    result_log: str = ""
+    """The log that it is in: what is sent over New Year ends in the next."""
     checkpoint: Checkpoint
     """Covers both."""
 
@@ -163,6 +165,7 @@ class _Reader:
             new=_number(said, "new"),
             ending=self._ending(entry),
             result=entry.idx,
+            result_log=entry.log,
             erased=said is None,
             checkpoint=self._checkpoint(entry),
         )

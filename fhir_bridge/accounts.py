@@ -16,6 +16,8 @@ from fhir_bridge.journey import patient_at
 from fhir_bridge.ledger import (
     Checkpoint,
     Entry,
+    Note,
+    decode_entry,
     encode_entry,
     inclusion_proof,
     is_included,
@@ -106,8 +108,8 @@ class Accounts:
         return disclosures(entries, self._read, self._named, self._proven)
 
     def _proven(self, entry: Entry) -> Checkpoint:
-        """Return the newest checkpoint, after proving that the entry is under it."""
-        covering = self._store.checkpoint()
+        """Return the newest checkpoint of an entry's log, after proving that it is under it."""
+        covering = self._covering(entry.log)
         if entry.idx < covering.size:
             leaf = leaf_hash(encode_entry(entry))
             proof = inclusion_proof(entry.idx, covering.size, self._store.subtrees(entry.log))
@@ -115,6 +117,18 @@ class Accounts:
             if is_included(leaf, entry.idx, proof, size=size, root=root):
                 return covering
         raise AlteredLog(f"entry {entry.idx} is not what was signed: run audit verify-db")
+
+    def _covering(self, log: str) -> Checkpoint:
+        """Return a log's newest checkpoint; of a former year, the one that the next begins with."""
+        logs = self._store.logs()
+        if log == logs[-1]:
+            return self._store.checkpoint()
+        (first,) = self._store.leaves(logs[logs.index(log) + 1], 0, 1)
+        opening = decode_entry(first)
+        self._proven(opening)
+        if opening.checkpoint is None:
+            raise AlteredLog(f"log {opening.log} does not go on from log {log}")
+        return Checkpoint.parse(Note.parse(opening.checkpoint).text)
 
     def _read(self, entry: Entry) -> Opened | None:
         """Open a body that is what its entry commits to; None when it was erased."""

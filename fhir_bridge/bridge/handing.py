@@ -74,6 +74,20 @@ class Handing(Opened):
             raise SettingsError(f"transfer {transfer} has no {act}; it has {', '.join(known)}")
         return self._handed(mine[-1].log, mine[-1].idx, body=True)
 
+    def receipt_of(self, log: str, idx: int) -> Receipt:
+        """
+        Prove one entry, opened as far as it was not erased.
+
+        Args:
+            log: The log's name.
+            idx: The entry's index.
+
+        Raises:
+            SettingsError: There is no such entry.
+            StoreUnavailable: Not signed; nothing was handed out.
+        """
+        return self._handed(log, idx, body=True)
+
     def prove(self, idx: int, *, log: str | None = None) -> Receipt:
         """
         Prove one entry, without what it commits to.

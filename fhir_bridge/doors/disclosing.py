@@ -46,19 +46,31 @@ def show(arguments: argparse.Namespace, bridge: Bridge) -> str:
     transfers = list(dict.fromkeys(one.transfer for one in found))
     bridge.office.viewed(transfers, command="audit disclosures")
     if arguments.html is not None:
-        _write(arguments.html, page(arguments.patient, found))
+        _refuse_taken(arguments.html)
+        _write(arguments.html, page(arguments.patient, found, _receipts(bridge, found)))
         return f"{len(found)} disclosures are in {arguments.html}; print it with any browser."
     if arguments.json:
-        return json.dumps(as_object(arguments.patient, found), ensure_ascii=False)
+        told = as_object(arguments.patient, found, _receipts(bridge, found))
+        return json.dumps(told, ensure_ascii=False)
     return "\n".join(_lines(arguments.patient, found))
 
 
-def as_object(patient: str, found: Sequence[Disclosure]) -> dict[str, Any]:
+def _receipts(bridge: Bridge, found: Sequence[Disclosure]) -> list[str]:
+    """Hand out the proof of each line: of its result, else of its announcement."""
+    proven = [
+        (one.log, one.entry) if one.result is None else (one.result_log, one.result)
+        for one in found
+    ]
+    return [str(bridge.receipt_of(log, idx)) for log, idx in proven]
+
+
+def as_object(patient: str, found: Sequence[Disclosure], receipts: Sequence[str]) -> dict[str, Any]:
     """Return the documented, stable JSON object of an accounting; README lists the members."""
-    return {"patient": patient, "disclosures": [_object(one) for one in found]}
+    lines = zip(found, receipts, strict=True)
+    return {"patient": patient, "disclosures": [_object(one, receipt) for one, receipt in lines]}
 
 
-def _object(one: Disclosure) -> dict[str, Any]:
+def _object(one: Disclosure, receipt: str) -> dict[str, Any]:
     return {
         "date": one.at,
         "recipient": {
@@ -87,6 +99,7 @@ def _object(one: Disclosure) -> dict[str, Any]:
             "result": one.result,
             "checkpoint": str(one.checkpoint),
         },
+        "receipt": receipt,
     }
 
 
@@ -161,6 +174,7 @@ body { font: 11pt/1.4 sans-serif; margin: 2em; color: #000; background: #fff; }
 table { border-collapse: collapse; width: 100%; }
 th, td { border: 1px solid #666; padding: 0.4em; text-align: left; vertical-align: top; }
 td.proof { font-size: 8pt; overflow-wrap: anywhere; }
+pre { white-space: pre-wrap; margin: 0; }
 tr { page-break-inside: avoid; }
 @page { size: landscape; margin: 1.5cm; }
 """
@@ -189,7 +203,7 @@ $rows
 """)
 
 
-def page(patient: str, found: Sequence[Disclosure]) -> str:
+def page(patient: str, found: Sequence[Disclosure], receipts: Sequence[str]) -> str:
     """Return a page to print: no script, nothing loaded, everything in it escaped."""
     digest = hashlib.sha256(_STYLE.encode()).digest()
     return _PAGE.substitute(
@@ -197,14 +211,22 @@ def page(patient: str, found: Sequence[Disclosure]) -> str:
         style=_STYLE,
         patient=escape(patient),
         count=len(found),
-        rows="\n".join(map(_row, found)),
+        rows="\n".join(map(_row, found, receipts)),
     )
 
 
-def _row(one: Disclosure) -> str:
+def _row(one: Disclosure, receipt: str) -> str:
     cells = [_day(one), _recipient(one), *(value for _, value in _told(one))]
     *plain, proof = (escape(cell) for cell in cells)
-    return f'<tr>{"".join(f"<td>{one}</td>" for one in plain)}<td class="proof">{proof}</td></tr>'
+    kept = f"<details><summary>Receipt</summary><pre>{escape(receipt)}</pre></details>"
+    told = "".join(f"<td>{cell}</td>" for cell in plain)
+    return f'<tr>{told}<td class="proof">{proof}{kept}</td></tr>'
+
+
+def _refuse_taken(path: Path) -> None:
+    """Look before receipts are handed out that nobody would get."""
+    if path.exists():
+        raise SettingsError(f"{path} is there already: name a new file")
 
 
 def _write(path: Path, text: str) -> None:

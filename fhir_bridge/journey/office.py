@@ -209,7 +209,7 @@ class Office:
         """Read an entry's body; None when it was erased, or is of the first form."""
         if entry.body is None or entry.body.type != "AuditEvent":
             return None
-        body = self._store.body(entry.idx)
+        body = self._store.body(entry.idx, entry.log)
         return None if body is None else opened(body)
 
     def _known(self, transfer: str) -> _Known:

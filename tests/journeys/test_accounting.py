@@ -8,6 +8,7 @@ every line is compared with the copies that each server has.
 
 from __future__ import annotations
 
+import html
 import json
 import sqlite3
 from collections import Counter
@@ -374,13 +375,13 @@ def test_the_page_holds_each_line_and_no_script_and_loads_nothing(tmp_path: Path
         world.transfer()
         found = told(world)
     reader = Reader()
-    text = page("Patient/amelia", found)
+    text = page("Patient/amelia", found, ["a receipt"])
     reader.feed(text)
 
     assert "default-src 'none'" in text
     assert set(reader.tags) <= {
         *("html", "head", "meta", "title", "style", "body", "h1", "p"),
-        *("table", "thead", "tbody", "tr", "th", "td"),
+        *("table", "thead", "tbody", "tr", "th", "td", "details", "summary", "pre"),
     }
     assert not {"src", "href", "style", "onclick", "onload"} & set(reader.attributes)
     joined = " ".join(reader.cells)
@@ -398,19 +399,19 @@ def test_everything_on_the_page_is_escaped(tmp_path: Path) -> None:
             f' address = "{name}" }}]\n'
         )
         world.transfer()
-        text = page(hostile, told(world))
+        text = page(hostile, told(world), [hostile])
     reader = Reader()
     reader.feed(text)
 
     assert "script" not in reader.tags
     assert "<script" not in text
-    assert text.count("&lt;script&gt;") == 4
+    assert text.count("&lt;script&gt;") == 5
 
 
 def test_the_json_object_has_the_members_of_readme(tmp_path: Path) -> None:
     with World(tmp_path, "amelia") as world:
         world.transfer()
-        (one,) = as_object("Patient/amelia", told(world))["disclosures"]
+        (one,) = as_object("Patient/amelia", told(world), ["a receipt"])["disclosures"]
     readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
     shown = readme.split("JSON object has `patient` and `disclosures`, each with")[1].split(".\n")[
         0
@@ -442,6 +443,7 @@ def test_the_command_shows_signs_who_looked_and_writes_a_page_of_its_own(
         report = world.transfer()
         before = len(world.log())
         assert command(world, "Patient/amelia") == 0
+        key = str(world.opened().verifier)
         said = capsys.readouterr().out
         assert command(world, "Patient/amelia", "--json") == 0
         as_json = json.loads(capsys.readouterr().out)
@@ -456,5 +458,44 @@ def test_the_command_shows_signs_who_looked_and_writes_a_page_of_its_own(
     assert "treatment (TREAT)" in said
     assert as_json["disclosures"][0]["transfer"] == report.transfer
     assert file.stat().st_mode & 0o077 == 0
-    assert [str(one.type) for one in looked] == ["access.viewed"] * 5
-    assert [one.transfer for one in looked] == [f"urn:uuid:{report.transfer}"] * 4 + [None]
+    assert Counter(str(one.type) for one in looked) == {"access.viewed": 5, "receipt.issued": 2}
+    assert [one.transfer for one in looked] == [f"urn:uuid:{report.transfer}"] * 6 + [None]
+
+    receipt = tmp_path / "receipt"
+    receipt.write_text(as_json["disclosures"][0]["receipt"], encoding="utf-8")
+    assert receipt.read_text(encoding="utf-8")[:200] in html.unescape(
+        file.read_text(encoding="utf-8")
+    )
+    assert main(["audit", "verify-receipt", str(receipt), "--root-key", key, "--json"]) == 3
+    opened = json.loads(capsys.readouterr().out)
+    assert opened["verdict"] == "limited"
+
+
+def test_what_left_in_a_former_year_is_told_and_proven_by_that_years_log(tmp_path: Path) -> None:
+    with World(tmp_path, "amelia") as world:
+        first = world.transfer()
+        world.time.days = 60
+        second = world.transfer(new=True)
+        found = told(world)
+        with world.bridge() as bridge:
+            bridge.office.viewed([first.transfer], command="show")
+        (seen,) = [one for one in world.entries() if one.type == "access.viewed"]
+
+    assert [(one.transfer, one.log[-4:]) for one in found] == [
+        (first.transfer, "2026"),
+        (second.transfer, "2027"),
+    ]
+    assert [one.checkpoint.origin for one in found] == [one.log for one in found]
+    assert [one.erased for one in found] == [False, False]
+    assert seen.subject is not None
+
+
+def test_a_former_year_that_was_altered_is_not_accounted_for(tmp_path: Path) -> None:
+    with World(tmp_path, "amelia") as world:
+        world.transfer()
+        world.time.days = 60
+        world.transfer(new=True)
+        altered(world, "update audit_entry set leaf = less(leaf) where idx = 7 and year = 2026")
+
+        with pytest.raises(Tampered, match="not what was signed"):
+            told(world)

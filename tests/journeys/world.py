@@ -294,7 +294,7 @@ class World:
     def bodies(self) -> list[tuple[Entry, bytes]]:
         """Return what the log's entries commit to, opened."""
         with self.opened() as store:
-            found = [(entry, store.body(entry.idx)) for entry in store.entries()]
+            found = [(entry, store.body(entry.idx, entry.log)) for entry in store.entries()]
         return [(entry, body) for entry, body in found if body is not None]
 
     def verify(self) -> int:
