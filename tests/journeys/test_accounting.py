@@ -443,7 +443,8 @@ def test_the_command_shows_signs_who_looked_and_writes_a_page_of_its_own(
         report = world.transfer()
         before = len(world.log())
         assert command(world, "Patient/amelia") == 0
-        key = str(world.opened().verifier)
+        with world.opened() as store:
+            key = str(store.verifier)
         said = capsys.readouterr().out
         assert command(world, "Patient/amelia", "--json") == 0
         as_json = json.loads(capsys.readouterr().out)
@@ -466,6 +467,7 @@ def test_the_command_shows_signs_who_looked_and_writes_a_page_of_its_own(
     assert receipt.read_text(encoding="utf-8")[:200] in html.unescape(
         file.read_text(encoding="utf-8")
     )
+    capsys.readouterr()
     assert main(["audit", "verify-receipt", str(receipt), "--root-key", key, "--json"]) == 3
     opened = json.loads(capsys.readouterr().out)
     assert opened["verdict"] == "limited"
