@@ -36,10 +36,15 @@ def scratch(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def own_log() -> Iterator[None]:
-    """Take back where a test let log lines go: the stream is closed when the test ends."""
+    """Put back where log lines go as a test found it: its own stream is closed when it ends."""
+    structlog = sys.modules.get("structlog")
+    before = structlog.get_config() if structlog is not None and structlog.is_configured() else None
     yield
-    if (structlog := sys.modules.get("structlog")) is not None:
-        structlog.reset_defaults()
+    if (structlog := sys.modules.get("structlog")) is None:
+        return
+    structlog.reset_defaults()
+    if before is not None:
+        structlog.configure(**before)
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
