@@ -94,8 +94,8 @@ class PostgresqlServer:
 @contextmanager
 def postgresql_server() -> Iterator[PostgresqlServer]:
     """Make a cluster, and remove it afterwards; it is not started yet."""
-    # Its owner could not enter the folder that a test is given.
-    with tempfile.TemporaryDirectory(prefix="postgresql-") as folder:
+    # Its owner could enter neither the folder that a test is given nor the run's own.
+    with tempfile.TemporaryDirectory(prefix="postgresql-", dir="/tmp") as folder:
         server = PostgresqlServer(Path(folder))
         try:
             yield server
