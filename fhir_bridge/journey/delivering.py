@@ -153,27 +153,31 @@ def look(
         looked.new.update(looked.to_send)
     there = server.read_many([ref for ref in bodies if ref not in looked.new])
     made_before = (set(known.pairings) | server.gone) - known.again
-    for ref, body in bodies.items():
-        if ref in looked.new:
-            continue
+    for ref in [ref for ref in bodies if ref not in looked.new]:
         resource = there.get(ref)
-        if resource is None and ref in made_before:
+        if resource is not None:
+            _weigh(parties.destination, bodies[ref], resource, known, looked)
+        elif ref in made_before:
             looked.deleted_there.add(ref)
-            continue
-        if resource is None:
-            looked.to_send.append(ref)
-            continue
-        looked.read[ref] = resource
-        content = resource.content()
-        comparison = _compare(parties.destination, lossless.decode_own(body), content)
-        if ref.partition("/")[0] in CREATED_ONLY or comparison.verdict is not Verdict.CHANGED:
-            looked.same[ref] = comparison
-        elif known.unchanged(ref, digest(content)) and resource.version is not None:
-            looked.to_send.append(ref)
-            looked.if_match[ref] = resource.version
         else:
-            looked.changed_there[ref] = comparison.paths
+            looked.to_send.append(ref)
     return looked
+
+
+def _weigh(
+    destination: Provider, body: bytes, resource: Resource, known: Known, looked: Looked
+) -> None:
+    """Tell whether a copy that is there is the same, ours to renew, or changed by someone."""
+    ref, content = resource.ref, resource.content()
+    looked.read[ref] = resource
+    comparison = _compare(destination, lossless.decode_own(body), content)
+    if ref.partition("/")[0] in CREATED_ONLY or comparison.verdict is not Verdict.CHANGED:
+        looked.same[ref] = comparison
+    elif known.unchanged(ref, digest(content)) and resource.version is not None:
+        looked.to_send.append(ref)
+        looked.if_match[ref] = resource.version
+    else:
+        looked.changed_there[ref] = comparison.paths
 
 
 def deliver(  # noqa: PLR0913 - what goes, and who is asked and told

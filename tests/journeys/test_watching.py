@@ -321,6 +321,7 @@ def test_several_custodians_must_be_told_apart(world: Watched) -> None:
 
 def test_a_worker_looks_at_what_is_watched_and_sends_what_is_due(world: Watched) -> None:
     with world.bridge() as bridge:
-        assert [one.name for one in rounds_of(bridge)] == ["watch"]
+        rounds = {one.name: one for one in rounds_of(bridge)}
+        assert set(rounds) == {"heartbeat", "watch"}
         world.ask()
-        assert rounds_of(bridge)[0].act() == Looked(found=1, asked=1)
+        assert rounds["watch"].act() == Looked(found=1, asked=1)

@@ -11,12 +11,12 @@ from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 from fhir_bridge.errors import SettingsError
 from fhir_bridge.webhooks import keys, new_secret, signed_headers
 
-# The library compares with the wall clock, so these tests must sign by it too.
-NOW = datetime.now(UTC)  # noqa: TID251
 BODY = b'{"type":"transfer.closed","data":{}}'
 
 
-def signed(*secrets: str, at: datetime = NOW, body: bytes = BODY) -> dict[str, str]:
+def signed(*secrets: str, ago: timedelta = timedelta(), body: bytes = BODY) -> dict[str, str]:
+    # The library compares with the wall clock, so these tests must sign by it too.
+    at = datetime.now(UTC) - ago  # noqa: TID251
     return dict(signed_headers("evt_1_x", at, body, keys(" ".join(secrets), "here")))
 
 
@@ -48,15 +48,13 @@ def test_while_a_secret_is_exchanged_old_and_new_ones_are_both_taken() -> None:
         Webhook(new_secret()).verify(BODY, headers)
 
 
-@pytest.mark.parametrize(
-    "change",
-    [{"webhook-id": "evt_2_x"}, {"webhook-timestamp": str(int(NOW.timestamp()) - 1)}],
-    ids=["id", "timestamp"],
-)
-def test_nothing_signed_can_be_changed(change: dict[str, str]) -> None:
+def test_nothing_signed_can_be_changed() -> None:
     secret = new_secret()
-    with pytest.raises(WebhookVerificationError):
-        Webhook(secret).verify(BODY, signed(secret) | change)
+    headers = signed(secret)
+    earlier = str(int(headers["webhook-timestamp"]) - 1)
+    for change in ({"webhook-id": "evt_2_x"}, {"webhook-timestamp": earlier}):
+        with pytest.raises(WebhookVerificationError):
+            Webhook(secret).verify(BODY, headers | change)
     with pytest.raises(WebhookVerificationError):
         Webhook(secret).verify(BODY + b" ", signed(secret))
 
@@ -64,7 +62,7 @@ def test_nothing_signed_can_be_changed(change: dict[str, str]) -> None:
 def test_an_old_message_is_not_taken_for_a_new_one() -> None:
     secret = new_secret()
     with pytest.raises(WebhookVerificationError, match="too old"):
-        Webhook(secret).verify(BODY, signed(secret, at=NOW - timedelta(minutes=6)))
+        Webhook(secret).verify(BODY, signed(secret, ago=timedelta(minutes=6)))
 
 
 def test_each_new_secret_is_another() -> None:

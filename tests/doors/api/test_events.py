@@ -10,6 +10,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from fhir_bridge.clock import Clock
 from fhir_bridge.doors.api import events
 from fhir_bridge.doors.api.rates import Places
 from fhir_bridge.doors.api.roles import Role
@@ -107,7 +108,11 @@ def test_streams_end_when_the_service_stops(reception: Reception) -> None:
     threading.Timer(0.2, reception.service.stopping.set).start()
 
     assert [one["state"] for one in followed(reception, transfer, who)] == ["requested"]
-    assert b"fhir_bridge_http_streams 0.0" in reception.service.metrics.text()
+    clock = Clock()
+    begun = clock.monotonic()
+    while b"fhir_bridge_http_streams 0.0" not in reception.service.metrics.text():
+        assert clock.monotonic() - begun < 10, "the stream's place was never freed"
+        clock.sleep(0.02)
 
 
 def test_a_caller_holds_only_so_many_streams(reception: Reception) -> None:
