@@ -40,6 +40,10 @@ def nest() -> Iterator[Nest]:
         yield nest
 
 
+over_sqlite = pytest.mark.parametrize("stage", OVER_BOTH[:1], indirect=True)
+over_postgresql = pytest.mark.parametrize("stage", OVER_BOTH[1:], indirect=True)
+
+
 @pytest.fixture(scope="module", params=OVER_BOTH)
 def stage(
     request: pytest.FixtureRequest, nest: Nest, tmp_path_factory: pytest.TempPathFactory
@@ -106,11 +110,10 @@ def test_a_worker_that_was_stopped_goes_on_or_is_replaced(
     ended_well(crew, pair, *transfers)
 
 
+@over_postgresql
 def test_a_worker_that_lost_its_lock_while_it_slept_doubles_nothing_when_it_wakes(
-    crew: Crew, pair: Pair, stage: Stage
+    crew: Crew, pair: Pair
 ) -> None:
-    if not stage.url:
-        pytest.skip("a lock on a file is never lost")
     pair.faults.at(lambda call: call.server == SECOND, Slow(0.2), times=None)
     sleeper = crew.hire()
     transfer = crew.request(pair.order("one"))
@@ -300,11 +303,10 @@ def _no_nest() -> Nest:
     return Nest()
 
 
+@over_sqlite
 def test_nothing_of_the_patient_is_in_the_engines_file_or_what_workers_say(
-    crew: Crew, pair: Pair, stage: Stage
+    crew: Crew, pair: Pair
 ) -> None:
-    if stage.url:
-        pytest.skip("the rows of PostgreSQL are read by the engine's own tests")
     crew.hire()
     transfer = crew.request(pair.order("canary-patient", question="canary-question"))
     crew.wait_for(transfer)
@@ -316,11 +318,8 @@ def test_nothing_of_the_patient_is_in_the_engines_file_or_what_workers_say(
     assert patients.IDENTIFIERS.encode() not in kept
 
 
-def test_the_engines_file_may_be_lost_without_losing_a_transfer(
-    crew: Crew, pair: Pair, stage: Stage
-) -> None:
-    if stage.url:
-        pytest.skip("on PostgreSQL it is the store's own database")
+@over_sqlite
+def test_the_engines_file_may_be_lost_without_losing_a_transfer(crew: Crew, pair: Pair) -> None:
     pair.faults.at(lambda call: call.server == SECOND, Slow(0.2), times=None)
     worker = crew.hire()
     transfers = [crew.request(pair.order(f"p{number}")) for number in range(3)]
