@@ -6,12 +6,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from fhir_bridge.bridge.opened import Opened
+from fhir_bridge.errors import SettingsError
 from fhir_bridge.journey.remaining import NOTICE, still_there
 from fhir_bridge.manifest import Gap
 from fhir_bridge.providers import identity
 from fhir_bridge.records import RecordRef
 from fhir_bridge.store import LineRow, TransferRow, is_accepted
-from fhir_bridge.transfer import State, TransferId
+from fhir_bridge.transfer import Order, State, TransferId
 
 _IMAGES = "images"
 
@@ -61,13 +62,7 @@ class Reports(Opened):
     def _report(self, row: TransferRow, *, lines: Sequence[LineRow], gaps: Iterable[Gap]) -> Report:
         gaps = tuple(gaps)
         order = self._order(row.joined or row.id)
-        remaining = still_there(
-            self._store,
-            row.joined or row.id,
-            lines,
-            source=identity(self._servers.server(order.source)),
-            destination=identity(self._servers.server(order.destination)),
-        )
+        remaining = self._remaining(row, order, lines)
         return Report(
             transfer=TransferId(row.id),
             state=State(row.state),
@@ -84,9 +79,27 @@ class Reports(Opened):
             checkpoint=self._store.note(),
         )
 
+    def _remaining(
+        self, row: TransferRow, order: Order, lines: Sequence[LineRow]
+    ) -> tuple[Gap, ...]:
+        """Name what is still at the destination; copies are found by both servers' names."""
+        try:
+            source = identity(self._servers.server(order.source))
+            destination = identity(self._servers.server(order.destination))
+        except SettingsError:
+            return ()  # one of them is no longer named; what was sent is to be shown all the same
+        return tuple(
+            still_there(
+                self._store, row.joined or row.id, lines, source=source, destination=destination
+            )
+        )
+
     def _organisation(self, server: str, identifier: str | None) -> str:
         """Name an organisation as the operator does; by its identifier or server otherwise."""
-        known = self._servers.server(server).organisations
+        try:
+            known = self._servers.server(server).organisations
+        except SettingsError:
+            known = ()  # the server is no longer named
         for one in known:
             if identifier in {None, one.identifier} and one.name:
                 return one.name

@@ -131,9 +131,10 @@ class Settings:
     store: Path
     database: str = ""
     """URL of a PostgreSQL database; empty for SQLite in the store."""
-    log_origin: str = LOG_ORIGIN
+    log_origin: str = ""
+    """Host in the audit log's name; empty: as the store has it already."""
     log_passphrase: Secret | None = None
-    """Host in the audit log's name."""
+    """What the log's key file is encrypted under; None for a plain one."""
     servers: Mapping[str, ServerSettings] = field(default_factory=dict[str, ServerSettings])
     accepted_policies: frozenset[str] = frozenset()
     waive_paper: bool = False

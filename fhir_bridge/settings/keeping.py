@@ -12,14 +12,15 @@ from fhir_bridge.settings.credentials import Secret
 from fhir_bridge.settings.tables import refuse_unknown, table
 
 LOG_ORIGIN = "fhir-bridge.localhost"
+"""Names a log that is begun without ``log.origin``."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LogSettings:
     """The signed log."""
 
-    origin: str = LOG_ORIGIN
-    """Host in the log's name."""
+    origin: str = ""
+    """Host in the log's name; empty: as the store has it already."""
     passphrase: Secret | None = None
     """What the key file is encrypted under; None for a plain one."""
 
@@ -42,7 +43,7 @@ def read_log(tree: Mapping[str, Any]) -> LogSettings:
             env=None if env is None else str(env),
             file=None if file is None else Path(str(file)).expanduser(),
         )
-    return LogSettings(origin=str(found.get("origin", LOG_ORIGIN)), passphrase=secret)
+    return LogSettings(origin=str(found.get("origin", "")), passphrase=secret)
 
 
 def read_database(tree: Mapping[str, Any], environ: Mapping[str, str]) -> str:

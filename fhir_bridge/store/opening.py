@@ -18,7 +18,7 @@ from sqlalchemy import select
 
 from fhir_bridge.clock import Clock
 from fhir_bridge.errors import AlteredLog, SettingsError, Tampered
-from fhir_bridge.settings import Settings
+from fhir_bridge.settings import LOG_ORIGIN, Settings
 from fhir_bridge.store import growth, schema
 from fhir_bridge.store.api_keys import ApiKeys
 from fhir_bridge.store.database import VERSION, Database, Opened
@@ -83,7 +83,8 @@ class Store(
 
         Args:
             path: The folder: keys, and SQLite's file. Made with rights for its owner alone.
-            log_origin: Host in the log's name.
+            log_origin: Host in the log's name. Empty: as the store has it already;
+                a log that is begun gets a name for this machine only.
             clock: Where the time comes from.
             database: URL of a PostgreSQL database; empty for SQLite in the folder.
             passphrase: What the log's key file is encrypted under; None for a plain one.
@@ -150,7 +151,7 @@ class Store(
                 f"{opened.keys.place} is there, but its log is empty: someone removed the log."
                 " Put the store back from a backup, or move the folder away to begin a new log"
             )
-        if not head.log.startswith(f"{origin}/audit/"):
+        if origin and not head.log.startswith(f"{origin}/audit/"):
             raise SettingsError(
                 f"the store's log is {head.log}, but the settings' log.origin is {origin}:"
                 " set it back, or name another folder with --store"
@@ -212,7 +213,7 @@ def _settle_keys(
             return
         seal = Seal(_made(folder, folder.seal_key, os.urandom(KEY_BYTES)))
         opened = Opened(folder=folder, database=database, clock=clock, seal=seal, keys=keys)
-        Log(opened).begin(origin)
+        Log(opened).begin(origin or LOG_ORIGIN)
         head = _head(database)
     assert head is not None, "a log that was begun has a head"
     # Another folder may have begun the log of a shared database a moment before.

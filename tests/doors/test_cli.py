@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import shlex
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
@@ -309,6 +311,18 @@ def test_the_demo_ends_complete_except_images(
 ) -> None:
     assert main(["demo", "--store", str(tmp_path / "store")]) == 0
     assert "Complete except images" in capsys.readouterr().out
+
+
+def test_the_commands_that_the_demo_prints_work(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    main(["demo", "--store", str(tmp_path / "store")])
+    printed = re.findall(r"fhir-bridge ((?:show|audit) .+)$", capsys.readouterr().out, re.MULTILINE)
+
+    assert len(printed) == 2
+    for command in printed:
+        assert main(shlex.split(command)) == 0, command
 
 
 def test_a_consent_is_drafted_for_signature(capsys: pytest.CaptureFixture[str]) -> None:
