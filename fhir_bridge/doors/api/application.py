@@ -12,6 +12,7 @@ from starlette.exceptions import HTTPException
 from fhir_bridge.doors.api import (
     asked,
     audit_events,
+    cosigning,
     deciding,
     events,
     facade,
@@ -86,6 +87,7 @@ def application(serving: Service) -> FastAPI:
     app.state.service = serving
     for room in _ROOMS:
         app.include_router(room.router)
+    cosigning.offer(app, serving.desk.witnessing.being())
     app.add_middleware(Peers, allowed=serving.peers)
     app.add_middleware(Envelope, metrics=serving.metrics, clock=serving.clock)
     _answer_faults(app, serving)

@@ -25,6 +25,7 @@ from fhir_bridge.ledger import Receipt
 from fhir_bridge.settings import Settings
 from fhir_bridge.store import Store, TransferRow
 from fhir_bridge.transfer import Order
+from fhir_bridge.witnessing import Witnessing
 
 
 class Desk(Protocol):
@@ -41,6 +42,10 @@ class Desk(Protocol):
     @property
     def office(self) -> Office:
         """The pen for who looks."""
+
+    @property
+    def witnessing(self) -> Witnessing:
+        """The witnesses of its log, and itself as one."""
 
     def acting(self, actor: str, *, trace: str | None = None) -> Desk:
         """For another caller."""
