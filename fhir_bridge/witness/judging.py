@@ -8,14 +8,14 @@ handed out: a witness that forgets is worth nothing.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 
 from fhir_bridge.errors import BridgeError, MalformedCheckpoint, Tampered
 from fhir_bridge.ledger import Checkpoint, Note, VerifierKey, is_consistent
 from fhir_bridge.witness.exchange import Submission
 
-Peers = Mapping[str, Sequence[VerifierKey]]
-"""The keys of each log that is cosigned here, by the log's name."""
+Peers = Callable[[str], Sequence[VerifierKey]]
+"""Gives the keys of a log by its name; none for a log that is not cosigned here."""
 
 
 class NotCosigned(BridgeError):
@@ -52,8 +52,8 @@ def read(submission: Submission, peers: Peers) -> Checkpoint:
         checkpoint = Checkpoint.parse(note.text)
     except MalformedCheckpoint as error:
         raise NotCosigned(str(error), status=400) from error
-    keys = peers.get(checkpoint.origin)
-    if keys is None:
+    keys = peers(checkpoint.origin)
+    if not keys:
         raise NotCosigned("this witness does not know the log", status=404)
     signers = [key for key in keys if note.by(key)]
     try:

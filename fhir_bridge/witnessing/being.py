@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from fhir_bridge.clock import Clock
 from fhir_bridge.errors import MalformedCheckpoint
@@ -13,6 +14,7 @@ from fhir_bridge.store import Store
 from fhir_bridge.witness import NotCosigned, Submission, judge, read
 
 _ACTOR = "svc:witness"
+_YEAR = re.compile(r"/audit/[0-9]{4}\Z")
 
 
 class BeingWitness:
@@ -28,14 +30,13 @@ class BeingWitness:
             store: Remembers what was cosigned last.
             clock: Dates each cosignature.
             cosigner: Our key.
-            peers: The keys of their logs; the name of a key is the log's.
+            peers: The keys of their logs; the name of a key is the log's, of
+                whichever year.
         """
         self._store = store
         self._clock = clock
         self._cosigner = cosigner
-        self._peers: dict[str, list[VerifierKey]] = {}
-        for key in peers:
-            self._peers.setdefault(key.name, []).append(key)
+        self._peers = tuple(peers)
 
     @property
     def verifier(self) -> WitnessKey:
@@ -60,7 +61,7 @@ class BeingWitness:
             submission = Submission.parse(body)
         except MalformedCheckpoint as error:
             raise NotCosigned(str(error), status=400) from error
-        checkpoint = read(submission, self._peers)
+        checkpoint = read(submission, self._keys)
 
         def continues(last: Checkpoint | None) -> None:
             judge(submission, checkpoint, last)
@@ -69,6 +70,11 @@ class BeingWitness:
         self._anchor(submission.note, checkpoint)
         return self._cosigner.cosign(str(checkpoint), int(self._clock.now().timestamp()))
 
+    def _keys(self, log: str) -> Sequence[VerifierKey]:
+        """Return a peer's keys under the name of one of its logs: each year has its own."""
+        public = {key.public for key in self._peers if _lasting(key.name) == _lasting(log)}
+        return [VerifierKey(log, key) for key in sorted(public)]
+
     def _anchor(self, note: str, checkpoint: Checkpoint) -> None:
         """Write the peer's checkpoint into our log: from now on two logs hold it."""
         seen = hashlib.sha256(str(checkpoint).encode()).hexdigest()
@@ -76,3 +82,8 @@ class BeingWitness:
             NewEntry(type=Event.WITNESS_COSIGNED, actor=_ACTOR, checkpoint=note),
             event_id=str(uuid.uuid5(uuid.NAMESPACE_URL, f"{checkpoint.origin}/{seen}")),
         )
+
+
+def _lasting(log: str) -> str:
+    """Return what the logs of all years have in common."""
+    return _YEAR.sub("", log)

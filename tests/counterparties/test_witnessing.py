@@ -207,6 +207,25 @@ def test_of_two_forks_at_once_one_is_cosigned(tmp_path: Path) -> None:
     assert (refused.value.status, refused.value.size) == (409, 7)
 
 
+def test_a_peer_is_known_in_the_next_year_too_and_not_under_another_name(tmp_path: Path) -> None:
+    clock = Ticking().clock()
+    with Store.open(tmp_path / "second", clock=clock, log_origin="second.example") as store:
+        being = BeingWitness(store, clock, store.cosigner("w"), [SIGNER.verifier])
+        root = HONEST.leaves[0]
+        for log, status in (("first.example/audit/2027", 200), ("other.example/audit/2027", 404)):
+            signer = Signer(log, SIGNER.private)
+            note = signer.sign(str(Checkpoint(origin=log, size=1, root=root)))
+            assert answered(being, f"old 0\n\n{note}") == status
+
+
+def answered(being: BeingWitness, body: str) -> int:
+    try:
+        being.add_checkpoint(body.encode())
+    except NotCosigned as error:
+        return error.status
+    return 200
+
+
 # ---- our own log
 
 

@@ -11,6 +11,7 @@ from fhir_bridge.errors import MalformedCheckpoint
 from fhir_bridge.ledger import (
     Checkpoint,
     Signer,
+    VerifierKey,
     consistency_proof,
     leaf_hash,
     subtrees_of,
@@ -22,7 +23,12 @@ from fhir_bridge.witness.judging import read
 LOG = "first.example/audit/2026"
 SIGNER = Signer(LOG, Ed25519PrivateKey.from_private_bytes(bytes(range(32))))
 OTHER = Signer(LOG, Ed25519PrivateKey.from_private_bytes(bytes(range(1, 33))))
-PEERS = {LOG: [SIGNER.verifier]}
+
+
+def peers(log: str) -> list[VerifierKey]:
+    return [SIGNER.verifier] if log == LOG else []
+
+
 LEAVES = [leaf_hash(str(number).encode()) for number in range(20)]
 
 
@@ -38,7 +44,7 @@ def submitted(
 
 
 def cosign(submission: Submission, last: Checkpoint | None) -> None:
-    judge(submission, read(submission, PEERS), last)
+    judge(submission, read(submission, peers), last)
 
 
 def refusal(submission: Submission, last: Checkpoint | None) -> NotCosigned:
