@@ -94,7 +94,7 @@ def provenance(pen: Pen, announced: Announced, copies: Copies, authored: Authore
         ),
         recorded=timestamp(pen.parties.clock.now()),
         source_patient=pen.requested.patient,
-        proof=intent_proof(pen.parties.store, announced.intent),
+        proof=intent_proof(pen.parties.store, pen.requested.id, announced.intent),
         number=announced.released.number,
     )
 

@@ -5,19 +5,24 @@ from __future__ import annotations
 import base64
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from fhir_bridge.clock import Clock
 from fhir_bridge.errors import Unreachable
+from fhir_bridge.journey.proving import intent_proof
 from fhir_bridge.ledger import (
     Checkpoint,
     Event,
+    NewEntry,
     Note,
     Receipt,
     VerifierKey,
     decode_entry,
+    event_id,
     is_included,
     leaf_hash,
 )
@@ -26,6 +31,7 @@ from fhir_bridge.transfer import State
 from fhir_bridge.witnessing import BeingWitness
 from tests.journeys.world import World
 from tests.simulators.process import free_port
+from tests.simulators.ticking import Ticking
 from tests.simulators.witnesses import Running, ours
 
 
@@ -107,3 +113,24 @@ def test_the_delivery_carries_the_proof_that_its_disclosure_is_in_the_sender_s_l
         f"urn:uuid:{report.transfer}",
     )
     assert receipt.body is None
+
+
+def test_the_proof_of_an_intent_of_last_year_is_by_last_year_s_log(tmp_path: Path) -> None:
+    transfer = "5f0c9a3e-3f0b-4c55-9d57-5ad6f4f2d0c1"
+    act = NewEntry(type=Event.DISCLOSURE_INTENT, actor="cli:ada", transfer=transfer)
+    ticking = Ticking()
+    with Store.open(tmp_path / "store", log_origin="a.example", clock=ticking.clock()) as store:
+        intent = store.append(act, event_id=event_id(transfer, "intent")).first
+        ticking.moment = datetime(2027, 1, 1, tzinfo=UTC)
+        result = replace(act, type=Event.DISCLOSURE_RESULT)
+        store.append(result, event_id=event_id(transfer, "result"))
+        receipt = Receipt.parse(intent_proof(store, transfer, intent))
+    checkpoint = Checkpoint.parse(Note.parse(receipt.note).text)
+    assert checkpoint.origin == "a.example/audit/2026"
+    assert is_included(
+        leaf_hash(receipt.entry),
+        receipt.index,
+        receipt.proof,
+        size=checkpoint.size,
+        root=checkpoint.root,
+    )
