@@ -147,12 +147,16 @@ def _bearers(bridge: Bridge, api: ApiSettings) -> Bearers | None:
 def _listener(api: ApiSettings) -> socket.socket:
     family = socket.AF_INET6 if ":" in api.host else socket.AF_INET
     try:
-        return socket.create_server((api.host, api.port), family=family, backlog=512)
+        listener = socket.create_server((api.host, api.port), family=family, backlog=512)
     except (OSError, OverflowError) as error:
         raise SettingsError(
             f"{api.host} port {api.port} cannot be listened on: is it taken by another program?"
             " name another one with --port"
         ) from error
+    # What is accepted inherits it. asyncio sets it by itself only on sockets that name their
+    # protocol, which this one does not: each answer would wait 40 ms for the caller's kernel.
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return listener
 
 
 def _config(serving: Service, api: ApiSettings) -> uvicorn.Config:

@@ -2,7 +2,7 @@
 How long a trigger takes to be accepted while 8 transfers run: the API and a worker, two processes.
 
 The floor is an answer of the same process that touches no store, asked in turn
-with the triggers. The providers are sandboxes of this process that take 50 ms
+with the triggers. The providers are sandboxes of another process that take 50 ms
 for each answer, so that the transfers run for as long as is measured.
 """
 
@@ -16,8 +16,8 @@ from typing import Any
 
 import httpx
 
-from fhir_bridge.sandbox import Faults, Sandbox, Slow
 from tests.benchmarks import patients
+from tests.benchmarks.providers import slow_providers
 from tests.simulators.running import done, running
 
 _RUNNING = 8
@@ -28,17 +28,11 @@ _LATENCY_SECONDS = 0.05
 
 def report() -> None:
     """Measure and print."""
-    faults = Faults()
     with (
         tempfile.TemporaryDirectory() as folder,
-        Sandbox(name="first", faults=faults) as first,
-        Sandbox(name="second", faults=faults) as second,
+        slow_providers(_RUNNING, _RESOURCES, _LATENCY_SECONDS) as (first, second),
     ):
-        for number in range(_RUNNING):
-            first.load(patients.record(f"p{number}", _RESOURCES))
-            second.load(patients.destination(f"p{number}"))
-        faults.at(lambda _: True, Slow(_LATENCY_SECONDS), times=None)
-        _measure(Path(folder), first.base, second.base)
+        _measure(Path(folder), first, second)
 
 
 def _measure(folder: Path, first: str, second: str) -> None:

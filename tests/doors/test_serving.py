@@ -13,7 +13,8 @@ import httpx
 import pytest
 import trustme
 
-from fhir_bridge.doors.api.configuration import read
+from fhir_bridge.doors.api.configuration import ApiSettings, read
+from fhir_bridge.doors.serving import _listener
 from fhir_bridge.errors import SettingsError
 from fhir_bridge.ledger import Event
 from fhir_bridge.sandbox import Sandbox
@@ -212,6 +213,15 @@ def test_a_port_that_is_taken_is_refused_before_anything_is_carried(folder: Path
         assert process.ended() == 2
 
     assert "cannot be listened on" in process.logged[0]
+
+
+def test_an_answer_is_sent_at_once_and_not_held_back_until_the_caller_has_heard_the_last() -> None:
+    with (
+        _listener(ApiSettings(port=0)) as listener,
+        socket.create_connection(listener.getsockname()),
+        listener.accept()[0] as accepted,
+    ):
+        assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
 
 
 def test_behind_a_trusted_proxy_it_may_be_bound_wider(folder: Path) -> None:
