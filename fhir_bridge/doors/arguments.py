@@ -294,7 +294,7 @@ def _serving(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     revoke.add_argument("key", metavar="KEY", help="its name: see keys list")
     trying = _command(commands, "sandbox", "run two FHIR servers in memory, for trying out")
     trying.add_argument("--story", default="amelia", metavar="NAME", help="default: amelia")
-    trying.add_argument("--port", type=int, default=48031, metavar="PORT", help="of the first")
+    trying.add_argument("--port", type=int, default=8482, metavar="PORT", help="of the first")
 
 
 def _telling(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

@@ -23,7 +23,7 @@ def sandbox(name: str, port: int, *, show: Callable[[str], None]) -> int:
         The exit code.
 
     Raises:
-        SettingsError: There is no such story.
+        SettingsError: There is no such story, or a port is taken.
     """
     story = stories.load(name)
     stopping = threading.Event()

@@ -13,6 +13,7 @@ from email.utils import formatdate
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+from fhir_bridge.errors import SettingsError
 from fhir_bridge.sandbox.faults import Dropped
 from fhir_bridge.sandbox.outcomes import Problem, Reply, reply_to
 
@@ -35,8 +36,17 @@ class Listener:
             port: 0 for any free one.
             respond: Gives the answers; called from many threads.
             date: Seconds since 1970 for the Date header.
+
+        Raises:
+            SettingsError: The port is taken, or none.
         """
-        self._server = _Server(("127.0.0.1", port), _Connection)
+        try:
+            self._server = _Server(("127.0.0.1", port), _Connection)
+        except (OSError, OverflowError) as error:
+            raise SettingsError(
+                f"port {port} cannot be listened on: is it taken by another program?"
+                " name another one with --port"
+            ) from error
         self._server.respond = respond
         self._server.date = date
         self.port: int = self._server.server_address[1]

@@ -9,6 +9,7 @@ import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -272,6 +273,11 @@ def test_check_says_what_a_server_can_be_used_for(desk: Desk) -> None:
 def test_the_stories_are_listed(desk: Desk) -> None:
     assert desk.run("stories") == 0
     assert [line.split()[0] for line in desk.said.splitlines()] == list(stories.names())
+
+
+def test_a_sandbox_on_a_taken_port_says_so(desk: Desk, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["sandbox", "--port", str(urlsplit(desk.first.base).port)]) == 2
+    assert "is it taken by another program?" in capsys.readouterr().err
 
 
 def test_a_held_line_is_released_by_a_person_and_signed(desk: Desk) -> None:
