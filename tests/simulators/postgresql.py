@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
@@ -15,6 +14,7 @@ from pathlib import Path
 
 import psycopg
 
+from tests.simulators.process import free_port
 from tests.simulators.servers import leave_out
 
 _WAIT_SECONDS = 60
@@ -36,9 +36,7 @@ class PostgresqlServer:
         if os.getuid() == 0:
             self._owner = {"user": "postgres", "group": "postgres"}
             shutil.chown(folder, **self._owner)
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self._port = free.getsockname()[1]
+        self._port = free_port()
         self._run("initdb", "-D", folder / "data", "-U", "bridge", "-A", "trust", "-E", "UTF8")
         self._server: subprocess.Popen[bytes] | None = None
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import random
 import socket
 import subprocess
 import threading
@@ -13,11 +15,16 @@ from typing import IO, Self
 _STOP_SECONDS = 30
 
 
+_PORTS = range(10_000, 32_000)
+"""Below those that the kernel takes for outgoing connections (Linux: from 32,768 on)."""
+
+
 def free_port() -> int:
-    """A port that nobody listens on."""
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        port: int = listening.getsockname()[1]
-        return port
+    """A port that nobody has, and that no outgoing connection takes before it is used."""
+    while True:
+        port = random.choice(_PORTS)  # noqa: S311
+        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port
 
 
 class Process:
