@@ -256,7 +256,11 @@ def _keys(acts: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     root.add_argument("--name", required=True, metavar="NAME", help="e.g. bridge.example/root")
     policy = _command(key_acts, "policy", "sign the list of the log's keys and witnesses")
     policy.add_argument("--root-key", type=Path, required=True, metavar="FILE", help="the root key")
-    for one in (root, policy):
+    signer = acts.add_parser("signer", help="hold the log's key in a process of its own")
+    signer.add_argument("folder", type=Path, metavar="DIR", help="its own; made when missing")
+    signer.add_argument("--socket", type=Path, required=True, metavar="PATH", help="to be asked at")
+    signer.add_argument("--take-up", action="store_true", help="a key was just moved here")
+    for one in (root, policy, signer):
         one.add_argument("--passphrase-env", metavar="NAME", help="variable with the passphrase")
         one.add_argument("--passphrase-file", type=Path, metavar="FILE", help="or a file with it")
 

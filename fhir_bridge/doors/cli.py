@@ -326,6 +326,12 @@ def _keys(arguments: argparse.Namespace) -> int:
     return run(arguments, _show, _open)
 
 
+def _signer(arguments: argparse.Namespace) -> int:
+    from fhir_bridge.doors.signing import serve
+
+    return serve(arguments, _show)
+
+
 def _doctor(arguments: argparse.Namespace) -> int:
     from fhir_bridge.doors.doctor import run
 
@@ -359,6 +365,7 @@ _ACTS: dict[str, Callable[[argparse.Namespace], int]] = {
     "audit verify": _proving,
     "audit verify-receipt": _proving,
     "audit keys": _keys,
+    "audit signer": _signer,
     "audit witness": _witness,
     "audit page": _page,
     "audit disclosures": _disclosures,

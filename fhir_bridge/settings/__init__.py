@@ -135,6 +135,8 @@ class Settings:
     """Host in the audit log's name; empty: as the store has it already."""
     log_passphrase: Secret | None = None
     """What the log's key file is encrypted under; None for a plain one."""
+    log_signer: Path | None = None
+    """Socket of the process that has the key; None for a key file."""
     servers: Mapping[str, ServerSettings] = field(default_factory=dict[str, ServerSettings])
     accepted_policies: frozenset[str] = frozenset()
     waive_paper: bool = False
@@ -225,6 +227,7 @@ def load(path: Path | None, *, store: Path | None, environ: Mapping[str, str]) -
         database=read_database(tree, environ),
         log_origin=log.origin,
         log_passphrase=log.passphrase,
+        log_signer=log.signer,
         servers={name: read_server(name, value) for name, value in table(tree, "servers").items()},
         accepted_policies=frozenset(map(str, consent.get("policies", []))),
         waive_paper=bool(consent.get("waive_paper", False)),

@@ -13,6 +13,7 @@ from fhir_bridge.settings.tables import refuse_unknown, table
 
 LOG_ORIGIN = "fhir-bridge.localhost"
 """Names a log that is begun without ``log.origin``."""
+_UNIX = "unix:"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,6 +24,8 @@ class LogSettings:
     """Host in the log's name; empty: as the store has it already."""
     passphrase: Secret | None = None
     """What the key file is encrypted under; None for a plain one."""
+    signer: Path | None = None
+    """Socket of the process that has the key; None for a key file."""
 
 
 def read_log(tree: Mapping[str, Any]) -> LogSettings:
@@ -33,7 +36,7 @@ def read_log(tree: Mapping[str, Any]) -> LogSettings:
         SettingsError: A setting is wrong; the message names it.
     """
     found = table(tree, "log")
-    refuse_unknown(found, {"origin", "passphrase_env", "passphrase_file"}, "log.")
+    refuse_unknown(found, {"origin", "passphrase_env", "passphrase_file", "signer"}, "log.")
     env, file = found.get("passphrase_env"), found.get("passphrase_file")
     if env is not None and file is not None:
         raise SettingsError("log.passphrase_env and log.passphrase_file are both set: keep one")
@@ -43,7 +46,16 @@ def read_log(tree: Mapping[str, Any]) -> LogSettings:
             env=None if env is None else str(env),
             file=None if file is None else Path(str(file)).expanduser(),
         )
-    return LogSettings(origin=str(found.get("origin", "")), passphrase=secret)
+    signer = found.get("signer")
+    if signer is not None and not str(signer).startswith(_UNIX):
+        raise SettingsError("log.signer is unix:/PATH, the socket of audit signer")
+    if signer is not None and secret is not None:
+        raise SettingsError("log.signer and a passphrase are both set: the signer has the key")
+    return LogSettings(
+        origin=str(found.get("origin", "")),
+        passphrase=secret,
+        signer=None if signer is None else Path(str(signer).removeprefix(_UNIX)),
+    )
 
 
 def read_database(tree: Mapping[str, Any], environ: Mapping[str, str]) -> str:

@@ -20,6 +20,7 @@ from fhir_bridge.ledger import (
     Event,
     Frontier,
     NewEntry,
+    Note,
     Place,
     decode_entry,
     leaf_hash,
@@ -59,7 +60,12 @@ class Batch:
 
     def begin(self, log: str) -> None:
         """Write the first entry of the first log."""
-        self._place([self._opening(log, None)], [])
+        try:
+            with self._connection.begin_nested():
+                self._place([self._opening(log, None)], [])
+        except Unwritten as found:
+            self._head, self._frontier = growth.Head.empty(0, ""), Frontier()
+            self._write_commits(found.commits)
 
     def run(self, requests: Sequence[Request]) -> Signed | None:
         """
@@ -130,17 +136,33 @@ class Batch:
         found = growth.look(self._connection, ids, urns)
         self._head, self._numbers = found.head, found.numbers
         self._confirmed = (found.head.log, found.head.size)
+        self._trust.follow(found.head)
         return found.known
+
+    def recover(self) -> None:
+        """Write what the signer has signed and the database does not have."""
+        self._look([], set())
+        head = self._head
+        if commits := self._opened.keys.unwritten(head.log, head.size):
+            self._write_unwritten(commits)
 
     def _write_unwritten(self, commits: Sequence[tuple[str, bytes]]) -> None:
         """
         Write what a process had signed and could not commit any more.
 
         The signer signs nothing else before: what it has signed must not be
-        lost, for somebody may have seen it.
+        lost, for somebody may have seen it. Its last signature is over all of
+        it, and over what is there already.
         """
         self._look([], set())
-        self._begin_growing()
+        frontier = Frontier.of(self._head.size, self._head.frontier)
+        if frontier is None:
+            raise AlteredLog("the log's head was altered: run audit verify-db")
+        self._frontier = frontier
+        self._write_commits(commits)
+
+    def _write_commits(self, commits: Sequence[tuple[str, bytes]]) -> None:
+        keys = self._opened.keys
         for note, packed in commits:
             log, grown = packing.unpack(packed)
             if log != self._head.log:
@@ -148,10 +170,12 @@ class Batch:
             frontier = self._frontier
             for draft in grown.drafted:
                 frontier = frontier.appended(leaf_hash(draft.leaf))
-            checkpoint = self._trust.open(log, note)
-            if checkpoint != Checkpoint(origin=log, size=frontier.size, root=frontier.root()):
-                raise AlteredLog("what the signer kept is not what it signed")
+            checkpoint = Checkpoint(origin=log, size=frontier.size, root=frontier.root())
+            if Note.parse(note).text != str(checkpoint):
+                raise AlteredLog("what the signer kept does not continue the log")
             self._keep(replace(grown, note=note, frontier=frontier), checkpoint)
+        keys.take_up(self._head.log, self._head.vkey)
+        self._trust.open(self._head.log, self._head.note)
 
     def _settle(self, request: Request, year: int, first: int) -> None:
         """

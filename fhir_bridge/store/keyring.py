@@ -21,6 +21,8 @@ from fhir_bridge.store.logkeys import Growing, LogKeys
 
 PASSPHRASE = "log.passphrase_env or log.passphrase_file"  # noqa: S105 - names of settings
 
+_ANY_LOG = "log"
+
 
 class Keyring(LogKeys):
     """Key files."""
@@ -66,6 +68,12 @@ class Keyring(LogKeys):
         content = keyfiles.written(self._after, self._passphrase)
         self._folder.write_private(self._folder.log_key_new, content)
         return Signer(log, self._after).verifier
+
+    @property
+    def prepared(self) -> VerifierKey:
+        """Return the public half of the key that is to follow."""
+        assert self._after is not None, "a key was prepared"
+        return Signer(_ANY_LOG, self._after).verifier
 
     def change(self, log: str) -> None:
         """Sign with the prepared key alone; destroy the other."""

@@ -61,6 +61,7 @@ class Log(Part):
         """Close the store; it can be opened again."""
         self._sequencer.close()
         self._database.close()
+        self._opened.keys.close()
 
     def begin(self, origin: str) -> None:
         """Write the first entry where there is no log; what another began is left as it is."""
@@ -79,6 +80,11 @@ class Log(Part):
         with self._database.reading() as connection:
             head = growth.show_head(connection)
         self._trust.take_up(head)
+
+    def recover(self) -> None:
+        """Write what a signer has signed and no process could commit any more."""
+        with self._database.writing() as connection:
+            Batch(self._opened, self._trust, connection).recover()
 
     def append(self, *entries: NewEntry, event_id: str) -> Appended:
         """

@@ -45,6 +45,9 @@ class Unwritten(StoreUnavailable):
 class LogKeys(ABC):
     """What signs the log; under each year's name the same key."""
 
+    def close(self) -> None:  # noqa: B027 - a key file has nothing to close
+        """Let go of whatever holds the key."""
+
     @abstractmethod
     def verifier(self, log: str) -> VerifierKey:
         """Return the public half of what signs a log."""
@@ -59,6 +62,16 @@ class LogKeys(ABC):
             AlteredLog: What holds the key remembers another log.
             StoreUnavailable: It does not answer.
         """
+
+    def unwritten(self, log: str, size: int) -> Sequence[tuple[str, bytes]]:  # noqa: ARG002
+        """
+        Return what was signed that the database does not have; a key file remembers nothing.
+
+        Args:
+            log: The newest log that the database has.
+            size: Of it there.
+        """
+        return ()
 
     @abstractmethod
     def sign_list(self, log: str, text: str) -> str:

@@ -34,6 +34,7 @@ from fhir_bridge.store.outbox import Outbox
 from fhir_bridge.store.pace import Pace
 from fhir_bridge.store.pairings import Pairings
 from fhir_bridge.store.peers import Peers
+from fhir_bridge.store.remote import RemoteKeys
 from fhir_bridge.store.repositories import Repositories
 from fhir_bridge.store.rotation import Rotation
 from fhir_bridge.store.rulings import Rulings
@@ -77,6 +78,7 @@ class Store(
         clock: Clock | None = None,
         database: str = "",
         passphrase: bytes | None = None,
+        signer: Path | None = None,
     ) -> Self:
         """
         Open the store in a folder, making it when there is none.
@@ -88,6 +90,7 @@ class Store(
             clock: Where the time comes from.
             database: URL of a PostgreSQL database; empty for SQLite in the folder.
             passphrase: What the log's key file is encrypted under; None for a plain one.
+            signer: Socket of the process that has the log's key; None for a key file.
 
         Raises:
             SettingsError: The folder, a key or the tables cannot be used; says
@@ -97,10 +100,10 @@ class Store(
         """
         clock = clock or Clock()
         folder = Folder.prepare(path)
-        keys = Keyring(folder, passphrase)
+        keys: LogKeys = Keyring(folder, passphrase) if signer is None else RemoteKeys(signer)
         connected = _connected(folder, database)
         try:
-            if connected.version() != VERSION or not keys.is_settled:
+            if connected.version() != VERSION or not keys.is_settled or _head(connected) is None:
                 with locked_for_opening(folder, clock):
                     connected.upgrade()
                     _settle_keys(folder, keys, connected, clock, log_origin)
@@ -116,6 +119,7 @@ class Store(
             )
         except BaseException:
             connected.close()
+            keys.close()
             raise
 
     @classmethod
@@ -140,6 +144,7 @@ class Store(
             clock=clock,
             database=settings.database,
             passphrase=None if secret is None else secret.read(environ).encode(),
+            signer=settings.log_signer,
         )
 
     @classmethod
@@ -194,6 +199,7 @@ def _look_again(opened: Opened) -> None:
     """Look for the key when nobody is changing it."""
     folder, keys = opened.folder, opened.keys
     with locked_for_opening(folder, opened.clock):
+        Log(opened).recover()
         head = _head(opened.database)
         if head is None or keys.take_up(head.log, head.vkey):
             return

@@ -133,7 +133,9 @@ def test_another_process_goes_on_with_the_new_key(
         assert second.checkpoint() == store.checkpoint()
         store.rotate_key(actor="cli:ada")
         assert second.append(RESULT, event_id=number(2)).first == 4
+        known = second.append(RESULT, event_id=number(2))
         second.rotate_key(actor="cli:eve")
+        assert store.append(RESULT, event_id=number(2)) == known
         assert store.append(RESULT, event_id=number(3)).first == 6
         assert second.verify() == store.verify()
 

@@ -76,6 +76,11 @@ def test_the_logs_passphrase_comes_from_a_variable_or_a_file(tmp_path: Path) -> 
     assert by_file.read({}) == "correct horse"
 
 
+def test_the_signers_socket_is_named(tmp_path: Path) -> None:
+    assert read(tmp_path, GOOD).log_signer is None
+    assert read(tmp_path, "[log]\nsigner = 'unix:/run/s'").log_signer == Path("/run/s")
+
+
 def test_the_database_is_sqlite_unless_the_settings_or_a_variable_name_another(
     tmp_path: Path,
 ) -> None:
@@ -225,6 +230,8 @@ def test_a_webhook_is_read(tmp_path: Path) -> None:
         ("database_env = 'X'", "variable X is not set"),
         ("[log]\nbogus = 1", "unknown setting log.bogus"),
         ("[log]\npassphrase_env = 'X'\npassphrase_file = 'y'", "both set"),
+        ("[log]\nsigner = '/run/signer'", "unix:/PATH"),
+        ("[log]\nsigner = 'unix:/s'\npassphrase_env = 'X'", "the signer has the key"),
         ("= 1", "is not TOML"),
     ],
 )
