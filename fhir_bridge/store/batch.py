@@ -82,7 +82,7 @@ class Batch:
         try:
             return self._run(requests)
         except Unwritten as found:
-            self._write_unwritten(found.commits)
+            self.write_unwritten(found.commits)
             return self._run(requests)
 
     def _run(self, requests: Sequence[Request]) -> Signed | None:
@@ -116,7 +116,7 @@ class Batch:
         try:
             return self._change_key(entry)
         except Unwritten as found:
-            self._write_unwritten(found.commits)
+            self.write_unwritten(found.commits)
             return self._change_key(entry)
 
     def _change_key(self, entry: NewEntry) -> Signed:
@@ -139,14 +139,7 @@ class Batch:
         self._trust.follow(found.head)
         return found.known
 
-    def recover(self) -> None:
-        """Write what the signer has signed and the database does not have."""
-        self._look([], set())
-        head = self._head
-        if commits := self._opened.keys.unwritten(head.log, head.size):
-            self._write_unwritten(commits)
-
-    def _write_unwritten(self, commits: Sequence[tuple[str, bytes]]) -> None:
+    def write_unwritten(self, commits: Sequence[tuple[str, bytes]]) -> None:
         """
         Write what a process had signed and could not commit any more.
 
@@ -190,7 +183,9 @@ class Batch:
             entries = tuple(map(decode_entry, leaves))
             if len(entries) != len(acts) or not all(map(is_same, entries, acts)):
                 raise AlteredLog(f"entry {first} is filed as another act: run audit verify-db")
-            checkpoint = self._trust.open_earlier(self._connection, entries[0].log, note)
+            checkpoint = self._trust.open_earlier(
+                self._connection, entries[0].log, note, self._signed
+            )
         except BridgeError as error:
             request.error = error
             return

@@ -84,7 +84,9 @@ class Log(Part):
     def recover(self) -> None:
         """Write what a signer has signed and no process could commit any more."""
         with self._database.writing() as connection:
-            Batch(self._opened, self._trust, connection).recover()
+            head = growth.show_head(connection)
+            if commits := self._opened.keys.unwritten(head.log, head.size):
+                Batch(self._opened, self._trust, connection).write_unwritten(commits)
 
     def append(self, *entries: NewEntry, event_id: str) -> Appended:
         """

@@ -64,12 +64,20 @@ class Trust:
             raise AlteredLog("a checkpoint of the log is missing: run audit verify-db")
         return Checkpoint.parse(self._keys.verifier(log).open(note))
 
-    def open_earlier(self, connection: Connection, log: str, note: str | None) -> Checkpoint:
+    def open_earlier(
+        self, connection: Connection, log: str, note: str | None, newest: Signed | None
+    ) -> Checkpoint:
         """
         Return a checkpoint that the key in use at its time has signed.
 
         The keys of those times are gone; which they were follows from entries
         that the key in use vouches for.
+
+        Args:
+            connection: Reads the log.
+            log: The checkpoint's.
+            note: The checkpoint as it is kept.
+            newest: What this transaction signed last, if anything.
         """
         try:
             return self.open(log, note)
@@ -77,16 +85,16 @@ class Trust:
             if note is None:
                 raise
             said = Checkpoint.parse(Note.parse(note).text)
-            signers = self._epochs(connection, log).signers(said.size)
+            signers = self._epochs(connection, log, newest or self.signed).signers(said.size)
             if signers in {(), (self._keys.verifier(log),)}:
                 raise
             for key in signers:
                 key.open(note)
             return said
 
-    def _epochs(self, connection: Connection, log: str) -> Epochs:
-        assert self.signed is not None, "a log has a first checkpoint"
-        newest = self.signed.checkpoint
+    def _epochs(self, connection: Connection, log: str, signed: Signed | None) -> Epochs:
+        assert signed is not None, "a log has a first checkpoint"
+        newest = signed.checkpoint
         key = self._keys.verifier(newest.origin)
         known = self._history.get(newest.origin)
         if known is None or known.all[-1].key != key:
@@ -96,9 +104,9 @@ class Trust:
         return self._history[log]
 
     def follow(self, head: growth.Head) -> None:
-        """Take up the key that another process has changed to."""
-        if not self._is_current(head):
-            self._keys.take_up(head.log, head.vkey)
+        """Take up the key that another process has changed to, and what that key signed."""
+        if not self._is_current(head) and self._keys.take_up(head.log, head.vkey):
+            self.remember(Signed.of(self.open(head.log, head.note)))
 
     def _is_current(self, head: growth.Head) -> bool:
         return head.vkey in {"", str(self._keys.verifier(head.log))}
