@@ -89,18 +89,17 @@ class Store(
                 a log that is begun gets a name for this machine only.
             clock: Where the time comes from.
             database: URL of a PostgreSQL database; empty for SQLite in the folder.
-            passphrase: What the log's key file is encrypted under; None for a plain one.
+            passphrase: Encrypts the log's key file; None for a plain one.
             signer: Socket of the process that has the log's key; None for a key file.
 
         Raises:
-            SettingsError: The folder, a key or the tables cannot be used; says
-                what to do.
+            SettingsError: Folder, key or tables cannot be used; says what to do.
             AlteredLog: The log is not the one that the key signed.
             StoreUnavailable: The disk failed.
         """
         clock = clock or Clock()
         folder = Folder.prepare(path)
-        keys: LogKeys = Keyring(folder, passphrase) if signer is None else RemoteKeys(signer)
+        keys = _keys(folder, passphrase, signer)
         connected = _connected(folder, database)
         try:
             if connected.version() != VERSION or not keys.is_settled or _head(connected) is None:
@@ -184,6 +183,10 @@ class Store(
     ) -> None:
         """Close the store."""
         self.close()
+
+
+def _keys(folder: Folder, passphrase: bytes | None, signer: Path | None) -> LogKeys:
+    return Keyring(folder, passphrase) if signer is None else RemoteKeys(signer)
 
 
 def _connected(folder: Folder, url: str) -> Database:
