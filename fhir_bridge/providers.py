@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
+from dataclasses import replace
 from typing import Protocol
 from urllib.parse import urlsplit
 
@@ -83,12 +84,16 @@ class Providers:
 
     def provider(self, name: str, side: Side, limits: Limits | None = None) -> Provider:
         """
-        Return the provider that an alias or a base URL names.
+        Return the provider that an alias or a base URL names, for one use of it.
+
+        Connections are shared by every use; what the server may take is counted
+        anew for each, or a worker that lives for weeks would give up a server
+        that is well.
 
         Args:
             name: Alias of the settings, or a base URL.
             side: Which end of a transfer it is; errors are named after it.
-            limits: How long and how much; None for those of a transfer.
+            limits: How long and how much in all; None for those of a transfer.
 
         Raises:
             SettingsError: No such alias, not a URL, or its secret is missing.
@@ -99,7 +104,7 @@ class Providers:
         if provider is None or opened_for != said:  # registered anew: another address or secret
             provider = self._opened(said, side, limits)
             self._known[name, side, limits] = said, provider
-        return provider
+        return replace(provider, server=provider.server.fresh())
 
     def _opened(self, server: ServerSettings, side: Side, limits: Limits) -> Provider:
         wire = Wire(

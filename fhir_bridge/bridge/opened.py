@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from copy import copy
-from dataclasses import replace
 from types import TracebackType
 from typing import Self
 
@@ -16,7 +15,7 @@ from fhir_bridge.clock import Clock
 from fhir_bridge.errors import BridgeError, StoreUnavailable, Tampered
 from fhir_bridge.fhir_server import FhirServer
 from fhir_bridge.gates import Gates
-from fhir_bridge.journey import ConsentRules, Office, Parties, Progress, Provider
+from fhir_bridge.journey import ConsentRules, Office, Parties, Progress
 from fhir_bridge.kinds import KindBook
 from fhir_bridge.providers import Providers, Servers
 from fhir_bridge.references import ClosurePolicy
@@ -160,15 +159,10 @@ class Opened:
     def _order(self, transfer: str) -> Order:
         return msgspec.json.decode(self._store.request(transfer), type=Order)
 
-    def _provider(self, name: str, side: Side) -> Provider:
-        """Return a provider for one transfer: another's use of it is not counted."""
-        known = self._providers.provider(name, side)
-        return replace(known, server=known.server.fresh())
-
     def _parties(self, order: Order) -> Parties:
         return Parties(
-            source=self._provider(order.source, Side.SOURCE),
-            destination=self._provider(order.destination, Side.DESTINATION),
+            source=self._providers.provider(order.source, Side.SOURCE),
+            destination=self._providers.provider(order.destination, Side.DESTINATION),
             store=self._store,
             clock=self._clock,
             sensitivity=SensitivityBook.load(

@@ -87,8 +87,12 @@ class Watching(Transfers):
         """Ask for transfers of what is new; return from where the next look begins."""
         source = self._providers.provider(watch.source, Side.SOURCE)
         destination = self._providers.provider(watch.destination, Side.DESTINATION)
-        began, held = self._their_time(source.server, now), False
-        for request in _requests(source, since or began - OVERLAP):
+        if since is None:
+            source.server.capabilities(anew=True)  # asked for its time
+            since = _their_time(source.server, now) - OVERLAP
+        requests = _requests(source, since)
+        began, held = _their_time(source.server, now), False
+        for request in requests:
             looked.found += 1
             try:
                 asked = self._triggered(request, watch, source, destination)
@@ -101,11 +105,6 @@ class Watching(Transfers):
             looked.passed += asked is not Claimed.NEW
             held = held or asked is Claimed.IN_FLIGHT
         return since if held else began - OVERLAP
-
-    def _their_time(self, server: FhirServer, now: datetime) -> datetime:
-        """Windows are cut by the clock that wrote ``meta.lastUpdated``."""
-        server.capabilities()
-        return now + timedelta(seconds=server.clock_skew_seconds() or 0.0)
 
     def _triggered(
         self, request: Resource, watch: WatchSettings, source: Provider, destination: Provider
@@ -155,6 +154,11 @@ class Watching(Transfers):
 def caller_of(source: str, destination: str) -> str:
     """Name who claims a request; the same for whoever looks between the same two servers."""
     return f"watch\0{source}\0{destination}"
+
+
+def _their_time(server: FhirServer, now: datetime) -> datetime:
+    """Windows are cut by the clock that wrote ``meta.lastUpdated``: that of the newest answer."""
+    return now + timedelta(seconds=server.clock_skew_seconds() or 0.0)
 
 
 def _is_due(looked: str, watch: WatchSettings, now: datetime) -> bool:

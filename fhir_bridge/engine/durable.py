@@ -312,10 +312,11 @@ class Engine:
 
     def tell_lost(self) -> None:
         """Write down the turns that were given up; told twice, it is the same."""
-        for one in self._listed(status=_GIVEN_UP, sort_desc=True):
-            if one.workflow_id not in self._told:
-                self._turns.lost(one.workflow_id)
-                self._told.add(one.workflow_id)
+        given_up = [one.workflow_id for one in self._listed(status=_GIVEN_UP, sort_desc=True)]
+        for name in given_up:
+            if name not in self._told:
+                self._turns.lost(name)
+        self._told = set(given_up)
 
     def purge(self) -> int:
         """Forget turns that are long over."""

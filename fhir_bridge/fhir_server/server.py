@@ -49,7 +49,7 @@ class FhirServer:
         self._origin: FhirServer | None = None
 
     def fresh(self) -> FhirServer:
-        """Return the same server for one more transfer: what it may take is counted anew."""
+        """Return the same server for one more use: what it may take is counted anew."""
         return FhirServer(self._wire.fresh(), statements=self._statements)
 
     def traced(self, request_id: str) -> FhirServer:

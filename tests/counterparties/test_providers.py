@@ -10,13 +10,16 @@ import pytest
 
 from fhir_bridge.bridge import Bridge
 from fhir_bridge.clock import Clock
-from fhir_bridge.errors import SettingsError
+from fhir_bridge.errors import SettingsError, Throttled
+from fhir_bridge.journey import Provider
 from fhir_bridge.ledger import Event
 from fhir_bridge.providers import Providers, Servers
+from fhir_bridge.sandbox import Faults, Sandbox, Status
 from fhir_bridge.settings import Settings, read_server
 from fhir_bridge.store import Store
 from fhir_bridge.wire import Side
 from tests.journeys.world import FIRST, SECOND, World
+from tests.simulators.ticking import Ticking
 
 
 def described(base: str, **more: object) -> str:
@@ -47,14 +50,38 @@ def test_a_server_registered_anew_is_opened_anew(tmp_path: Path) -> None:
         store.register_server("lab", described("https://lab.example/fhir"), None)
         providers = Providers(Servers(settings, store), Clock())
         first = providers.provider("lab", Side.SOURCE)
-        assert providers.provider("lab", Side.SOURCE) is first
+        again = providers.provider("lab", Side.SOURCE)
+        assert connections(again) is connections(first)
 
         bearer = described("https://lab.example/fhir", credential={"kind": "bearer"})
         store.register_server("lab", bearer, "token")
         second = providers.provider("lab", Side.SOURCE)
 
-        assert second is not first
+        assert connections(second) is not connections(first)
         providers.close()
+
+
+def connections(provider: Provider) -> object:
+    return provider.server._wire._session
+
+
+def test_what_a_server_may_take_is_counted_anew_for_each_use(tmp_path: Path) -> None:
+    ticking, faults = Ticking(), Faults()
+    faults.at(lambda call: call.number % 2 == 1, Status(503, retry_after="100"), times=None)
+    with Sandbox(name=FIRST, faults=faults, clock=ticking.clock()) as sandbox:
+        settings = Settings(
+            store=tmp_path / "store", servers={"lab": read_server("lab", {"base": sandbox.base})}
+        )
+        with Store.open(settings.store, log_origin=settings.log_origin) as store:
+            providers = Providers(Servers(settings, store), ticking.clock())
+            for _ in range(20):
+                providers.provider("lab", Side.SOURCE).server.counts([("Patient", {})])
+            one = providers.provider("lab", Side.SOURCE).server
+            for _ in range(8):
+                one.counts([("Patient", {})])
+            with pytest.raises(Throttled):
+                one.counts([("Patient", {})])
+            providers.close()
 
 
 def test_a_transfer_goes_between_registered_servers(tmp_path: Path) -> None:

@@ -117,6 +117,20 @@ def test_a_repository_that_is_away_stops_nothing_and_gets_all_of_it_later(
     kept(world, books)
 
 
+def test_a_worker_that_lives_long_has_patience_with_the_repository_each_time(
+    world: World, books: Sandbox
+) -> None:
+    with world.bridge() as bridge:
+        for _ in range(6):
+            once = Status(503, retry_after="2")
+            world.faults.at(lambda call: call.server == BOOKS, once, times=1)
+            row = bridge.request(world.order(), new=True)
+            bridge.carry(row.id)
+
+    assert alarms(world) == []
+    kept(world, books)
+
+
 def test_an_outage_is_told_once_and_the_repository_left_alone_for_a_minute(
     world: World, books: Sandbox
 ) -> None:

@@ -254,6 +254,18 @@ def test_a_watch_that_is_new_looks_back_five_minutes(world: Watched) -> None:
     assert f"_lastUpdated=ge{since}" in search.query
 
 
+def test_a_source_whose_clock_is_behind_is_looked_at_by_its_own_clock(tmp_path: Path) -> None:
+    """Also when what it said of itself is known already, and only its search tells its time."""
+    with Watched(tmp_path, "amelia", first=Profile(clock_skew_seconds=-600)) as world:
+        with world.bridge() as bridge:
+            bridge.check(FIRST)
+        world.look()
+        (search,) = [one for one in world.first.requests if "ServiceRequest" in one.path]
+
+    since = (NOW - timedelta(minutes=15)).strftime("%Y-%m-%dT%H:%M:%S")
+    assert f"_lastUpdated=ge{since}" in search.query
+
+
 # When something is wrong
 
 
