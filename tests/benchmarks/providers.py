@@ -15,6 +15,9 @@ from contextlib import contextmanager
 from fhir_bridge.sandbox import Faults, Sandbox, Slow
 from tests.benchmarks import patients
 
+FORBIDDEN = "forbidden"
+"""A patient who has signed no consent."""
+
 
 @contextmanager
 def slow_providers(number: int, resources: int, seconds: float) -> Iterator[tuple[str, str]]:
@@ -22,7 +25,7 @@ def slow_providers(number: int, resources: int, seconds: float) -> Iterator[tupl
     Run them.
 
     Args:
-        number: Of patients, ``p0`` and on.
+        number: Of patients, ``p0`` and on; `FORBIDDEN` is one more.
         resources: Of each patient.
         seconds: That each answer takes.
 
@@ -50,6 +53,8 @@ def main(number: int, resources: int, seconds: float) -> None:
         for one in range(number):
             first.load(patients.record(f"p{one}", resources))
             second.load(patients.destination(f"p{one}"))
+        unconsented = patients.record(FORBIDDEN, 12)
+        first.load(one for one in unconsented if one["resourceType"] != "Consent")
         faults.at(lambda _: True, Slow(seconds), times=None)
         print(first.base, second.base, flush=True)
         sys.stdin.read()

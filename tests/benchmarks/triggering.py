@@ -14,11 +14,9 @@ import time
 from pathlib import Path
 from typing import Any
 
-import httpx
-
-from tests.benchmarks import patients
+from tests.benchmarks.integrator import Integrator, integrator, new_key, settings
 from tests.benchmarks.providers import slow_providers
-from tests.simulators.running import done, running
+from tests.simulators.running import running
 
 _RUNNING = 8
 _TRIGGERS = 300
@@ -36,24 +34,21 @@ def report() -> None:
 
 
 def _measure(folder: Path, first: str, second: str) -> None:
-    (folder / "fhir-bridge.toml").write_text(_settings(first, second))
-    organisation = "|".join(patients.CUSTODIAN)
-    key = done(folder, "keys", "add", "--role", "integrator", "--organisation", organisation)
+    (folder / "fhir-bridge.toml").write_text(settings(first, second), encoding="utf-8")
+    key = new_key(folder)
     with (
         running(folder, "serve", "--port", "0", "--role", "api") as api,
         running(folder, "serve", "--role", "worker"),
-        httpx.Client(
-            base_url=api.base, headers={"Authorization": f"Bearer {key}"}, timeout=60
-        ) as client,
+        integrator(api.base, key) as caller,
     ):
         for number in range(_RUNNING):
-            _trigger(client, f"p{number}", f"carried-{number}")
-        _wait_for(client, _RUNNING)
+            caller.trigger(f"p{number}", f"carried-{number}")
+        _wait_for(caller, _RUNNING)
         triggers, floor = [], []
         for number in range(_TRIGGERS):
-            triggers.append(_timed(lambda n=number: _trigger(client, "p0", f"order-{n}")))
-            floor.append(_timed(lambda: client.get("/healthz").raise_for_status()))
-        running_still = _under_way(client)
+            triggers.append(_timed(lambda n=number: caller.trigger("p0", f"order-{n}")))
+            floor.append(_timed(lambda: caller.client.get("/healthz").raise_for_status()))
+        running_still = caller.under_way()
     print(
         f"Trigger accepted with {_RUNNING} transfers running ({running_still} at the end):"
         f" p50 {_at(triggers, 0.5):.1f} ms, p99 {_at(triggers, 0.99):.1f} ms;"
@@ -62,38 +57,9 @@ def _measure(folder: Path, first: str, second: str) -> None:
     )
 
 
-def _settings(first: str, second: str) -> str:
-    text = 'store = "store"\n[engine]\ntransfers = 8\nper_destination = 8\n'
-    text += "[api]\nrate_per_minute = 1000000\n"
-    for alias, base, party in (
-        ("first", first, patients.CUSTODIAN),
-        ("second", second, patients.RECIPIENT),
-    ):
-        organisation = f'{{ identifier = "{party[0]}|{party[1]}", name = "{party[1]}" }}'
-        text += f'[servers.{alias}]\nbase = "{base}"\norganisations = [{organisation}]\n'
-    return text
-
-
-def _trigger(client: httpx.Client, patient: str, key: str) -> None:
-    body = {
-        "source": "first",
-        "destination": "second",
-        "patient": {"reference": f"Patient/{patient}"},
-        "referral": {"question": key},
-    }
-    answer = client.post("/v1/transfers", json=body, headers={"Idempotency-Key": key})
-    assert answer.status_code == 202, answer.text
-
-
-def _under_way(client: httpx.Client) -> int:
-    states = ("permitted", "gathered", "matched", "announced", "delivered", "verified")
-    pages = [client.get(f"/v1/transfers?state={state}").json() for state in states]
-    return sum(len(page["transfers"]) for page in pages)
-
-
-def _wait_for(client: httpx.Client, count: int) -> None:
+def _wait_for(caller: Integrator, count: int) -> None:
     begun = time.monotonic()
-    while _under_way(client) < count and time.monotonic() - begun < 60:
+    while caller.under_way() < count and time.monotonic() - begun < 60:
         time.sleep(0.1)  # noqa: TID251 - a benchmark waits for the world
 
 
