@@ -103,6 +103,7 @@ class Engine:
         self._extra = tuple(rounds)
         self._known: set[str] = set()
         self._suspects: set[str] = set()
+        self._unstarted: dict[str, float] = {}
         self._told: set[str] = set()
         self._running: set[str] = set()
         self._lock = threading.Lock()
@@ -174,6 +175,7 @@ class Engine:
         rounds = [
             Round(name="sweep", seconds=self._limits.poll_seconds, act=self.sweep),
             Round(name="reap", seconds=self._limits.reap_seconds, act=self.reap),
+            Round(name="unstarted", seconds=self._limits.reap_seconds, act=self.hand_back),
             Round(name="lost", seconds=_LOST_SECONDS, act=self.tell_lost),
             Round(name="purge", seconds=_PURGE_SECONDS, act=self.purge),
         ]
@@ -294,6 +296,28 @@ class Engine:
             finally:
                 self._live.release(worker)
         return taken
+
+    def hand_back(self) -> int:
+        """
+        Hand out again what DBOS gave to this worker and then could not start.
+
+        It says so only in its own log when the database fails it between the two;
+        the turn would be this worker's for as long as it lives.
+
+        Returns:
+            How many turns were handed back.
+        """
+        now = self._clock.monotonic()
+        mine = {one.workflow_id for one in self._listed(status="PENDING", executor_id=self.name)}
+        with self._lock:
+            idle = mine - self._running
+        self._unstarted = {name: self._unstarted.get(name, now) for name in idle}
+        late = now - self._limits.unstarted_seconds
+        lost = sorted(name for name, since in self._unstarted.items() if since <= late)
+        for name in lost:
+            DBOS.resume_workflow(name, queue_name=QUEUE)
+            del self._unstarted[name]
+        return len(lost)
 
     def _busy(self) -> Iterable[str]:
         found = self._listed(status="PENDING")

@@ -48,5 +48,7 @@ class Limits:
     """Between two looks for new turns."""
     reap_seconds: float = 2.0
     """Between two looks for dead workers; found dead twice, one is."""
+    unstarted_seconds: float = 15.0
+    """For which a turn may be this worker's and not run, before it is handed out again."""
     kept_seconds: float = 86_400.0
     """How long the engine remembers a turn that is over."""

@@ -8,12 +8,14 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 import sqlalchemy as sa
+from dbos import _queue
 
 from fhir_bridge.clock import Clock
 from fhir_bridge.engine import Limits, Place, Round, SealedJson, Turn
@@ -120,6 +122,24 @@ def test_a_turn_that_cannot_be_written_down_is_carried_again(
     until(lambda: not turns.waiting)
 
     assert turns.carried == ["1.1"] * 3
+
+
+def test_a_turn_that_was_given_to_a_worker_and_could_not_start_is_handed_out_again(
+    engines: Callable[..., Engine], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start, failures = _queue.execute_dequeued_workflow, iter([True, True])
+
+    def fail_at_first(*given: Any) -> Any:
+        if next(failures, False):
+            raise sa.exc.OperationalError("select", {}, Exception("the database went away"))
+        return start(*given)
+
+    monkeypatch.setattr(_queue, "execute_dequeued_workflow", fail_at_first)
+    turns = Errands("1.1", "2.1")
+    engines(turns, limits=replace(FAST, unstarted_seconds=0.3))
+    until(lambda: not turns.waiting)
+
+    assert sorted(turns.carried) == ["1.1", "2.1"]
 
 
 def test_a_turn_that_breaks_the_engine_is_told_and_its_text_is_not_kept(
