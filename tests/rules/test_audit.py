@@ -88,6 +88,26 @@ def test_an_act_outside_a_transfer_of_which_nothing_is_to_be_told_names_no_job()
 
 
 @every
+def test_a_request_without_a_trace_has_none_in_its_event(name: str) -> None:
+    named = 0 if CLAIMING.get(name) is Form.AUTHORIZATION or name.startswith("no consent") else 1
+
+    assert len(of_type(written(name), "XrequestId")) == named
+    assert of_type(written(name, replace(SCENE, trace=None)), "XrequestId") == []
+
+
+def test_an_act_without_custodian_and_recipient_names_neither() -> None:
+    raw = write(
+        replace(SCENE, custodian="", recipient="", transfer=None),
+        Act(),
+        event=Event.ACCESS_VIEWED,
+        id_=TRANSFER,
+        recorded="2026-11-25T09:00:00.000Z",
+    )
+
+    assert roles(json.loads(raw)) == ["110150", "humanuser"]
+
+
+@every
 def test_an_act_has_one_initiator(name: str) -> None:
     assert sum(one["requestor"] for one in written(name)["agent"]) == 1
 

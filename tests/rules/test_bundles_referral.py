@@ -16,6 +16,7 @@ from fhir_bridge.bundles import (
     authored_id,
     provenance,
     reason_codes,
+    reason_system,
     service_request,
     task,
 )
@@ -248,3 +249,10 @@ def test_something_given_that_fhir_does_not_allow_is_named_without_its_value() -
     assert "CANARY" not in str(caught.value)
     assert caught.value.__cause__ is None
     assert caught.value.__suppress_context__
+
+
+def test_every_reason_is_a_code_of_one_system() -> None:
+    system, codes = reason_system()
+
+    assert codes == set(reason_codes())
+    assert system.startswith(("http", "urn:"))

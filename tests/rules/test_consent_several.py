@@ -53,6 +53,11 @@ def test_any_deny_wins_then_any_refuse_whatever_the_order(order: tuple[Json, ...
     assert answer(*(one for one in order if one is PERMIT)) == "permit"
 
 
+def test_only_a_consent_that_may_permit_something_is_what_an_act_rests_on() -> None:
+    assert weighed(DENY, PERMIT).permitting() == {"Consent/permit": "provision"}
+    assert weighed(DENY).permitting() == {}
+
+
 def test_an_unreadable_refusal_beside_an_older_permit_does_not_fail_open() -> None:
     unreadable = consent(deny(), id="newer", implicitRules="urn:x")
     assert answer(PERMIT, unreadable) == "refuse"

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -61,6 +62,8 @@ def test_released_is_the_sum_of_what_became_of_it(some: list[Line]) -> None:
 def test_a_lost_line_is_noticed() -> None:
     counts = Manifest.of([line("Observation/1")]).counts()
 
+    with pytest.raises(AssertionError, match="decisions"):
+        replace(counts, found=2).check(delivered=False)
     with pytest.raises(AssertionError, match="outcomes"):
         counts.check(delivered=True)
 

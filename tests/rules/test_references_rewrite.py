@@ -9,7 +9,16 @@ import pytest
 from fhir_bridge import lossless
 from fhir_bridge.errors import BadRecord
 from fhir_bridge.records import RecordRef
-from fhir_bridge.references import NAMESPACE, REDACTED, Plan, Rewritten, copy_id, rewrite, undo
+from fhir_bridge.references import (
+    NAMESPACE,
+    REDACTED,
+    Plan,
+    Rewritten,
+    copy_id,
+    copy_ref,
+    rewrite,
+    undo,
+)
 
 BASE = "https://first.example.org/fhir"
 IDENTITY = "https://first.example.org/fhir"
@@ -42,6 +51,14 @@ def test_two_sources_never_share_the_id_of_a_copy() -> None:
 
     assert here != copy_id("https://b.example/fhir", RecordRef("Observation/1"))
     assert here != copy_id("https://a.example/fhir", RecordRef("Specimen/1"))
+
+
+def test_the_copy_of_a_record_keeps_its_type_and_that_of_bytes_is_a_binary() -> None:
+    ref = RecordRef("Media/1")
+    id_ = copy_id("https://a.example/fhir", ref)
+
+    assert copy_ref("https://a.example/fhir", ref) == f"Media/{id_}"
+    assert copy_ref("https://a.example/fhir", ref, attachment=True) == f"Binary/{id_}"
 
 
 def test_a_reference_points_to_the_copy() -> None:
