@@ -257,11 +257,19 @@ class OneMachine:
         """Leave the file: others of this machine may still use the folder."""
 
     def confirm(self) -> None:
-        """Say that this machine still uses the folder."""
+        """
+        Say that this machine still uses the folder.
+
+        Raises:
+            StoreUnavailable: The disk does not take it.
+        """
         draft = self._file.with_suffix(f".{os.getpid()}")
         at = self._clock.now().timestamp()
-        draft.write_text(json.dumps({"machine": self._machine, "at": at}), encoding="utf-8")
-        draft.replace(self._file)
+        try:
+            draft.write_text(json.dumps({"machine": self._machine, "at": at}), encoding="utf-8")
+            draft.replace(self._file)
+        except OSError as error:
+            raise StoreUnavailable(f"{self._file} cannot be written: check its disk") from error
 
     def _read(self) -> tuple[str, float] | None:
         try:

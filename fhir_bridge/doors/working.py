@@ -25,9 +25,6 @@ if TYPE_CHECKING:
 _WEBHOOK_SECONDS = 1.0
 _LOOK_SECONDS = 5.0
 _REPOSITORY_SECONDS = 10.0
-_HEARTBEAT_SECONDS = 20.0
-"""Between two looks; the log signs one where nothing was signed for a minute."""
-
 _WATCH_SECONDS = 5.0
 _HEARTBEAT_SECONDS = 15.0
 """How often it looks whether the log has been silent for a minute."""
@@ -77,8 +74,7 @@ class Worker:
         self._broken = False
         self._tell_broken: Callable[[], None] = threading.Event().set
         watch = Round(name="store", seconds=_WATCH_SECONDS, act=self._watch)
-        beat = Round(name="heartbeat", seconds=_HEARTBEAT_SECONDS, act=bridge.store.heartbeat)
-        self._engine = bridge.engine([*rounds_of(bridge), watch, beat])
+        self._engine = bridge.engine([*rounds_of(bridge), watch])
         self._started = False
 
     def on_broken(self, tell: Callable[[], None]) -> None:

@@ -35,7 +35,7 @@ from fhir_bridge.logs import Log
 from fhir_bridge.settings import environment
 
 APPLICATION = "fhir-bridge"
-QUEUE, WORKFLOW, STEP = "transfers", "turn", "carry"
+QUEUE, WORKFLOW = "transfers", "turn"
 ABI = "turn-1"
 """
 What the rows of running turns were written by, whatever version of the bridge runs.
@@ -241,13 +241,16 @@ class Engine:
         self._rounds.wake()
 
     def _turn(self, name: str) -> None:
-        """Carry a turn; what became of it is not here but where it was written down."""
+        """
+        Carry a turn; what became of it is not here but where it was written down.
+
+        Nothing is written down here between: on a full disk the engine could not.
+        """
         with self._lock:
             self._running.add(name)
-        carry = self._turns.carry_turn
         try:
-            while (seconds := DBOS.run_step({"name": STEP}, carry, name)) is not None:
-                DBOS.sleep(seconds)
+            while (seconds := self._turns.carry_turn(name)) is not None:
+                self._clock.sleep(seconds)
         finally:
             with self._lock:
                 self._running.discard(name)
@@ -299,10 +302,10 @@ class Engine:
 
     def hand_back(self) -> int:
         """
-        Hand out again what DBOS gave to this worker and then could not start.
+        Hand out again what DBOS gave to this worker and could not start, or not end.
 
-        It says so only in its own log when the database fails it between the two;
-        the turn would be this worker's for as long as it lives.
+        It says so only in its own log when the database fails it; the turn would be
+        this worker's for as long as it lives.
 
         Returns:
             How many turns were handed back.

@@ -4,16 +4,24 @@ from __future__ import annotations
 
 import os
 import random
+import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
+from tests.simulators.appending import Appender
 from tests.simulators.stores import Place
 
 SEED = 20261122
 KILLS = 1000 if os.environ.get("FHIR_BRIDGE_FULL") == "1" else 20
+KILLS_OF_A_LOG = 50
+"""Each kill is followed by a verification of the whole log: it must stay short."""
+
+MOMENT_SECONDS = 0.005
+"""About as long as a commit takes, so that each part of it is hit."""
 
 # Appends for ever and says so after each: the line is the acknowledgement.
 APPENDING = """
@@ -53,37 +61,48 @@ def _acknowledged(lines: list[bytes]) -> dict[int, str]:
     return {int(first): event.decode() for first, event in pairs}
 
 
-def _kill_after(place: Place, acknowledgements: int) -> dict[int, str]:
+def _killed(place: Place, dice: random.Random) -> dict[int, str]:
     """Let a process append, kill it while it does, return what it had acknowledged."""
-    child = subprocess.Popen(
-        [sys.executable, "-c", APPENDING, str(place.folder), place.url], stdout=subprocess.PIPE
-    )
-    assert child.stdout is not None
-    with child.stdout:
-        lines = [child.stdout.readline() for _ in range(acknowledgements)]
-        child.kill()
-        lines += child.stdout.readlines()
-    assert child.wait(10) == -9
-    return _acknowledged(lines)
+    child = Appender(place.folder, place.url)
+    acknowledged = [child.acknowledged() for _ in range(dice.randint(1, 12))]
+    time.sleep(dice.uniform(0, MOMENT_SECONDS))  # noqa: TID251 - it goes on appending meanwhile
+    return dict([*acknowledged, *child.kill()])
 
 
-def test_a_process_killed_while_appending_loses_no_acknowledged_entry(place: Place) -> None:
-    dice = random.Random(SEED)  # noqa: S311 - which moment, not which key
+def _killed_often(place: Place, dice: random.Random, kills: int) -> int:
+    """Kill one process after the other over one log; return how much was acknowledged."""
     acknowledged: dict[int, str] = {}
-    for _ in range(KILLS):
-        acknowledged |= _kill_after(place, dice.randint(1, 12))
+    for _ in range(kills):
+        new = _killed(place, dice)
         with place.open_by_the_clock() as store:
             verified = store.verify()
-            lost = [
-                first
-                for first, event in acknowledged.items()
-                if store.statement(first) != {"by": event}
-            ]
+            lost = [one for one, event in new.items() if store.statement(one) != {"by": event}]
         assert lost == [], f"seed {SEED}"
         assert verified.entries % 2 == 1, "an append is there whole or not at all"
         assert verified.erased == 0
+        assert not acknowledged.keys() & new.keys(), "two were told the same place"
+        acknowledged |= new
+    with place.open_by_the_clock() as store:
+        said = [store.statement(first)["by"] for first in range(1, store.verify().entries, 2)]
+    assert len(set(said)) == len(said), "nothing is there twice"
+    assert all(said[first // 2] == event for first, event in acknowledged.items())
+    return len(acknowledged)
 
-    assert len(acknowledged) >= KILLS
+
+def test_a_process_killed_while_appending_loses_no_acknowledged_entry(
+    place: Place, tmp_path: Path
+) -> None:
+    dice = random.Random(SEED)  # noqa: S311 - which moment, not which key
+    place.open_by_the_clock().close()
+    acknowledged = 0
+    for number in range(0, KILLS, KILLS_OF_A_LOG):
+        log = place.copied(tmp_path / f"log-{number}")
+        acknowledged += _killed_often(log, dice, min(KILLS_OF_A_LOG, KILLS - number))
+        log.remove()
+        shutil.rmtree(log.folder)
+    print(f"seed {SEED}: {KILLS} kills, {acknowledged} acknowledged")  # noqa: T201
+
+    assert acknowledged >= KILLS
 
 
 @pytest.mark.parametrize("kilobytes", [200, 260, 330, 420])
