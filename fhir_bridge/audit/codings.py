@@ -113,6 +113,8 @@ _REST_TYPE = coding(
     "http://terminology.hl7.org/CodeSystem/audit-event-type", "rest", "RESTful Operation"
 )
 _EXPORT = _dcm("110106", "Export")
+_ALERT = _dcm("110113", "Security Alert")
+_SECURED = _dcm("110129", "Security Configuration")
 _LOG_USED = _dcm("110101", "Audit Log Used")
 _ORDER = _dcm("110109", "Order Record")
 _RECORD = _dcm("110110", "Patient Record")
@@ -127,7 +129,7 @@ _BY_FORM = {
     Form.SEARCH: Kind(_REST_TYPE, (coding(_REST, "search", "search"),), "E"),
     Form.READ: Kind(_REST_TYPE, (coding(_REST, "read", "read"),), "R"),
     Form.AUTHORIZATION: Kind(
-        _dcm("110113", "Security Alert"),
+        _ALERT,
         (
             coding(
                 "https://profiles.ihe.net/ITI/BALP/CodeSystem/AuthZsubType",
@@ -151,6 +153,7 @@ _BY_EVENT = {
     Event.EXPORT_MADE: Kind(_LOG_USED, (_EXTRACT,), "R"),
     Event.RECEIPT_ISSUED: Kind(_LOG_USED, (_DISCLOSE,), "R"),
     Event.ERASURE_DONE: Kind(_DESTROY, (), "D"),
+    Event.KEY_ROTATED: Kind(_ALERT, (_SECURED,), "U"),
 }
 
 

@@ -34,7 +34,8 @@ class Keys(Opened):
             StoreUnavailable: The disk failed.
             AlteredLog: The log is not the one this key signed last.
         """
-        return self._store.rotate_key(actor=self._actor)
+        told = self.office.key_changed()
+        return self._store.rotate_key(actor=self._actor, audit_event=told, trace=self._trace)
 
     def sign_policy(self, root: Signer) -> Path:
         """

@@ -179,6 +179,11 @@ class Office:
         body = self._body(scene, Event.ERASURE_DONE, Act(said=said), id_)
         self._store.erase(transfer, actor=self._actor, audit_event=body, trace=self._trace, act=id_)
 
+    def key_changed(self) -> bytes:
+        """Write that the log's key is changed, for the store to sign under both keys."""
+        scene = Scene(host=self._host(), actor=self._actor, trace=self._trace)
+        return self._body(scene, Event.KEY_ROTATED, Act(), str(uuid.uuid4()))
+
     def _sign(self, transfer: str | None, type_: Event, act: Act) -> int:
         """Sign an act that is another one each time it is done."""
         once = uuid.uuid4()

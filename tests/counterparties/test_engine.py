@@ -158,6 +158,35 @@ def test_a_turn_that_breaks_the_engine_is_told_and_its_text_is_not_kept(
     assert NAME.encode() not in everything(place)
 
 
+def test_a_turn_whose_end_could_not_be_written_is_handed_out_again_by_its_own_worker(
+    place: StorePlace, engines: Callable[..., Engine]
+) -> None:
+    """As after a disk that was full: the engine gave the turn up and could not say so."""
+    turns = Errands("1.1")
+    engine = engines(turns, limits=replace(FAST, unstarted_seconds=0.3))
+    until(lambda: engine.running == 0 and not turns.waiting)
+    until(lambda: status(place) == "SUCCESS")
+    status(place, "PENDING")
+    until(lambda: status(place) == "SUCCESS")
+
+    assert turns.carried == ["1.1"] * 2
+
+
+def status(place: StorePlace, becomes: str = "") -> str:
+    """Say how the engine's one turn stands; or change it behind the engine's back."""
+    url = sa.make_url(place.url).set(drivername="postgresql+psycopg") if place.url else ""
+    engine = sa.create_engine(url or f"sqlite:///{place.folder / 'engine.db'}")
+    table = "dbos.workflow_status" if place.url else "workflow_status"
+    turn = "where workflow_uuid = '1.1'"
+    with engine.begin() as connection:
+        if becomes:
+            connection.execute(sa.text(f"update {table} set status = '{becomes}' {turn}"))  # noqa: S608
+        found = connection.execute(sa.text(f"select status from {table} {turn}"))  # noqa: S608
+        said = str(found.scalar_one())
+    engine.dispose()
+    return said
+
+
 def test_turns_that_are_long_over_are_forgotten(engines: Callable[..., Engine]) -> None:
     turns = Errands("1.1", "2.1")
     engine = engines(turns)

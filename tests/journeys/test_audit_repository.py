@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -129,6 +130,24 @@ def test_a_worker_that_lives_long_has_patience_with_the_repository_each_time(
 
     assert alarms(world) == []
     kept(world, books)
+
+
+def test_what_the_former_years_log_holds_is_sent_after_new_year(
+    world: World, books: Sandbox
+) -> None:
+    down(world)
+    world.transfer()
+    assert send(world) == (0, 0, True)
+    world.time.later += timedelta(days=366)
+    with world.bridge() as bridge:
+        bridge.office.viewed([], command="audit disclosures")
+        assert len(bridge.store.logs()) == 2
+    world.faults.clear()
+
+    assert send(world) == (10, 0, False)
+    assert send(world) == (0, 0, False)
+    assert len(books.resources) == 10
+    world.verify()
 
 
 def test_an_outage_is_told_once_and_the_repository_left_alone_for_a_minute(

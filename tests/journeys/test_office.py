@@ -95,6 +95,22 @@ def test_an_export_and_a_receipt_are_signed(tmp_path: Path) -> None:
     assert opened(issued).details == {"log": log, "entry": "6"}
 
 
+def test_a_change_of_the_logs_key_is_told_in_the_entry_that_both_keys_sign(tmp_path: Path) -> None:
+    with World(tmp_path, "amelia") as world:
+        with world.bridge() as bridge:
+            new = bridge.rotate_key()
+        ((entry, body),) = world.bodies()
+        world.verify()
+    content = json.loads(body)
+
+    assert (entry.type, entry.vkey) == (Event.KEY_ROTATED, str(new))
+    assert content["type"]["code"] == "110113"
+    assert [one["code"] for one in content["subtype"]] == ["110129", "key.rotated"]
+    assert [one["who"]["identifier"]["value"] for one in content["agent"] if one["requestor"]] == [
+        entry.actor
+    ]
+
+
 def test_a_decision_of_a_person_is_signed_with_name_reason_and_lines(tmp_path: Path) -> None:
     with World(tmp_path, "bruno") as world:
         report = world.transfer()

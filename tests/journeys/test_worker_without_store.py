@@ -187,19 +187,21 @@ def brings_records(call: Call) -> bool:
     return call.server == SECOND and call.brings_records
 
 
-@pytest.mark.parametrize("moment", [is_asked_first, brings_records], ids=["early", "amid"])
-@pytest.mark.parametrize(
-    "trouble",
-    [
-        "disk-full",
-        "disk-refuses",
-        pytest.param("server-down", marks=pytest.mark.real),
-        "signer-down",
-        "log.key",
-        "seal.key",
-    ],
-    indirect=True,
-)
+MOMENTS = (is_asked_first, brings_records)
+
+
+ROWS = [
+    *(
+        (kind, moment)
+        for kind in ("disk-full", "disk-refuses", "signer-down")
+        for moment in MOMENTS
+    ),
+    *(pytest.param("server-down", moment, marks=pytest.mark.real) for moment in MOMENTS),
+    *((key, brings_records) for key in ("log.key", "seal.key")),
+]
+
+
+@pytest.mark.parametrize(("trouble", "moment"), ROWS, indirect=["trouble"])
 def test_without_its_log_a_worker_sends_nothing_and_with_it_goes_on_by_itself(
     trouble: Trouble, pair: Pair, moment: Callable[[Call], bool]
 ) -> None:

@@ -124,6 +124,7 @@ ACTS: dict[str, tuple[Event, Act, str]] = {
     "erased": (Event.ERASURE_DONE, Act(said=PERSON, details={"bodies": 9}), "0"),
     "viewed": (Event.ACCESS_VIEWED, Act(details={"command": "show"}), "0"),
     "exported": (Event.EXPORT_MADE, Act(details={"log": "a/audit/2026", "entries": 9}), "0"),
+    "key changed": (Event.KEY_ROTATED, Act(), "0"),
     "receipt issued": (Event.RECEIPT_ISSUED, Act(details={"entry": 7}), "0"),
 }
 NAMES = tuple(sorted(ACTS))
