@@ -84,6 +84,14 @@ def test_the_smallest_and_the_largest_size_are_read(size: int) -> None:
     assert Checkpoint.parse(str(checkpoint)) == checkpoint
 
 
+def test_a_checkpoint_of_1024_characters_is_read_and_none_of_1025() -> None:
+    origin = "o" * (1024 - len(f"\n7\n{ROOT_TEXT}\n"))
+
+    assert Checkpoint.parse(f"{origin}\n7\n{ROOT_TEXT}\n").origin == origin
+    with pytest.raises(MalformedCheckpoint):
+        Checkpoint.parse(f"{origin}o\n7\n{ROOT_TEXT}\n")
+
+
 @given(st.text())
 def test_any_text_is_refused_or_is_the_one_written_form(text: str) -> None:
     try:
@@ -200,6 +208,15 @@ def test_what_is_not_written_as_a_signed_note_is_refused(note: str) -> None:
         SIGNER.verifier.open(note)
 
 
+def test_a_note_of_256_kib_is_read_and_none_of_one_character_more() -> None:
+    text = "x" * (262_144 - len(SIGNER.sign("\n")))
+    longest, longer = SIGNER.sign(f"{text}\n"), SIGNER.sign(f"{text}x\n")
+
+    assert SIGNER.verifier.open(longest) == f"{text}\n"
+    with pytest.raises(MalformedCheckpoint, match="too long"):
+        SIGNER.verifier.open(longer)
+
+
 def test_sixty_four_signatures_are_read() -> None:
     others = "— other.example AAAAAAA=\n" * 63
 
@@ -240,6 +257,27 @@ def _mutant(change: Callable[[bytearray], Any]) -> str:
 def test_a_public_key_in_any_other_form_is_refused(text: str) -> None:
     with pytest.raises(SettingsError):
         VerifierKey.parse(text)
+
+
+@pytest.mark.parametrize("name", ["", "a b", "a+b", "a\nb", "n" * 256])
+def test_a_name_that_no_signature_line_can_bear_is_refused(name: str) -> None:
+    with pytest.raises(SettingsError, match="name of a log's key"):
+        VerifierKey(name, SIGNER.verifier.public)
+
+
+@pytest.mark.parametrize("public", [b"", bytes(range(31)), bytes(range(33))])
+def test_a_public_key_of_another_length_than_32_bytes_is_refused(public: bytes) -> None:
+    with pytest.raises(SettingsError, match="32 bytes"):
+        VerifierKey(NAME, public)
+
+
+def test_a_signature_is_right_or_it_is_not() -> None:
+    assert SIGNER.verifier.has_signed(b"a", SIGNER.private.sign(b"a")) is True
+    assert SIGNER.verifier.has_signed(b"b", SIGNER.private.sign(b"a")) is False
+
+
+def test_a_key_is_printed_as_its_name_alone() -> None:
+    assert repr(SIGNER.verifier) == f"VerifierKey(name='{NAME}')"
 
 
 def test_a_secret_does_not_show_when_a_key_is_printed() -> None:

@@ -30,6 +30,14 @@ def raw(text: str = LINE) -> bytes:
     return base64.b64decode(text.split(" ")[2])[4:]
 
 
+def test_a_witnesss_key_is_of_kind_4_which_is_no_logs() -> None:
+    encoded = base64.b64decode(str(WITNESS.verifier).split("+")[2])
+
+    assert encoded == b"\x04" + WITNESS.private.public_key().public_bytes_raw()
+    with pytest.raises(SettingsError):
+        VerifierKey.parse(str(WITNESS.verifier))
+
+
 def test_a_cosignature_says_when() -> None:
     assert WITNESS.verifier.cosigned(note(LINE)) == TIME
 

@@ -151,6 +151,7 @@ X1, X2 = f"witness X1 {W['X1']}", f"witness X2 {W['X2']}"
         ["quorum none", f"log {A}"],
         ["quorum none", "log"],
         ["quorum none", f"log {B} https://log.example extra"],
+        ["quorum none", f"log {log_key('b', 'o.example')} https://o.example extra"],
         ["quorum none", f"log {B}x"],
         ["quorum none", f"log {W['X1']}"],
         ["quorum none", "unknown line"],
@@ -209,6 +210,25 @@ def test_what_is_a_policy_is_read_and_written_back(lines: list[str]) -> None:
     policy = parsed(*lines)
 
     assert Policy.parse(str(policy)) == policy
+
+
+def test_a_policy_of_64_kib_is_read_and_none_of_one_character_more() -> None:
+    text = f"log {A}\nquorum none\n"
+    longest = f"{text}#".ljust(65_536, "x")
+
+    assert Policy.parse(longest) == Policy.parse(text)
+    with pytest.raises(SettingsError, match="too long"):
+        Policy.parse(f"{longest}x")
+
+
+def test_a_control_character_is_refused_even_in_a_comment() -> None:
+    with pytest.raises(SettingsError, match="control characters"):
+        parsed("quorum none", "# \x07")
+
+
+def test_a_policy_must_say_its_quorum() -> None:
+    with pytest.raises(SettingsError, match="no line that says its quorum"):
+        Policy.parse(f"log {A}\n")
 
 
 def test_the_line_at_fault_is_named() -> None:

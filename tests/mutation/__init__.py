@@ -1,0 +1,1 @@
+"""Mutation testing of the rooms that judge: which change of a line would no test see?"""
