@@ -132,14 +132,14 @@ def _attempt(module: str, change: Change, names: list[str], seconds: dict[str, f
         if total > _SECONDS_MAX and chosen:
             break
         chosen.append(name)
-    return Attempt(module=module, change=change, tests=chosen, seconds=min(total, _SECONDS_MAX))
+    return Attempt(module=module, change=change, tests=chosen, each=seconds)
 
 
 def _say(line: str) -> None:
     os.write(_OUT, f"{line}\n".encode())
 
 
-_Later = tuple[str, str, list[str], float]
+_Later = tuple[str, str, list[str], dict[str, float]]
 """Module, change, tests and their seconds."""
 
 
@@ -148,7 +148,8 @@ def _in_functions(run: Run, modules: list[str], tests: list[str]) -> object:
     later: list[_Later] = []
 
     def put_off(one: Attempt) -> None:
-        later.append((one.module, one.change.key, one.tests, one.seconds))
+        each = {name: one.each[name] for name in one.tests}
+        later.append((one.module, one.change.key, one.tests, each))
 
     def attempts(seen: Seen) -> Iterator[Attempt]:
         for name in seen.failed:
@@ -163,10 +164,10 @@ def _in_functions(run: Run, modules: list[str], tests: list[str]) -> object:
 def _while_loading(run: Run, later: list[_Later]) -> None:
     """Try the changes of what runs while a module is loaded."""
     known: dict[str, dict[str, Change]] = {}
-    for module, key, tests, seconds in later:
+    for module, key, tests, each in later:
         if module not in known:
             known = {module: {change.key: change for change in _changes(module)}}
-        attempt = Attempt(module=module, change=known[module][key], tests=tests, seconds=seconds)
+        attempt = Attempt(module=module, change=known[module][key], tests=tests, each=each)
         run.tried(attempt, try_anew(attempt) if tests else None)
 
 

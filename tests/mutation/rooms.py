@@ -9,13 +9,8 @@ ROOT = Path(__file__).parents[2]
 
 _RULES = "tests/rules/test_ledger_"
 _EXPORTS = "tests/counterparties/test_exports"
-_WHOLE = [
-    f"{_EXPORTS}.py",
-    f"{_EXPORTS}_forged.py",
-    f"{_EXPORTS}_hostile.py",
-    f"{_EXPORTS}_receipts.py",
-    "tests/rules/test_exports_chunks.py",
-]
+_WHOLE = [f"{_EXPORTS}.py", f"{_EXPORTS}_hostile.py", f"{_EXPORTS}_receipts.py"]
+_OF_EXPORTS = "tests/rules/test_exports_"
 
 TESTS: dict[str, list[str]] = {
     "fhir_bridge.ledger.checkpoint": [f"{_RULES}checkpoint.py"],
@@ -30,14 +25,14 @@ TESTS: dict[str, list[str]] = {
     "fhir_bridge.ledger.reading": [f"{_RULES}reading.py"],
     "fhir_bridge.ledger.receipt": [f"{_RULES}receipt.py"],
     "fhir_bridge.ledger.tiles": [f"{_RULES}tiles.py"],
-    "fhir_bridge.exports.archive": _WHOLE,
+    "fhir_bridge.exports.archive": [f"{_EXPORTS}_hostile.py", f"{_EXPORTS}_receipts.py"],
     "fhir_bridge.exports.checkpoints": _WHOLE,
-    "fhir_bridge.exports.chunks": _WHOLE,
-    "fhir_bridge.exports.joining": _WHOLE,
-    "fhir_bridge.exports.layout": _WHOLE,
-    "fhir_bridge.exports.reasons": _WHOLE,
+    "fhir_bridge.exports.chunks": [f"{_OF_EXPORTS}chunks.py"],
+    "fhir_bridge.exports.joining": [f"{_OF_EXPORTS}joining.py"],
+    "fhir_bridge.exports.layout": [f"{_OF_EXPORTS}layout.py"],
+    "fhir_bridge.exports.reasons": [f"{_OF_EXPORTS}reasons.py"],
     "fhir_bridge.exports.receipts": _WHOLE,
-    "fhir_bridge.exports.report": _WHOLE,
+    "fhir_bridge.exports.report": [f"{_OF_EXPORTS}reasons.py"],
     "fhir_bridge.exports.single": _WHOLE,
     "fhir_bridge.exports.trust": _WHOLE,
     "fhir_bridge.exports.verifying": _WHOLE,

@@ -13,8 +13,9 @@ import gc
 import importlib
 import os
 import re
+import signal
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
@@ -52,8 +53,8 @@ class Attempt:
     module: str
     change: Change
     tests: list[str]
-    seconds: float
-    """That the tests take."""
+    each: Mapping[str, float]
+    """Seconds of the processor that each of them takes."""
 
 
 class Trying:
@@ -155,6 +156,7 @@ class Trying:
             if not _put_into_place(attempt, self._functions[attempt.module]):
                 return "it cannot be"
             for item, following in zip(items, [*items[1:], None], strict=True):
+                _allow(attempt.each[item.nodeid])
                 if self._fails(item, following):
                     return item.nodeid
             return None
@@ -181,7 +183,7 @@ def try_anew(attempt: Attempt) -> str | None:
         sys.meta_path.insert(0, _Changed(attempt.module, code))
         _few_examples()
         files = dict.fromkeys(str(ROOT / name.partition("::")[0]) for name in attempt.tests)
-        return int(pytest.main([*_OPTIONS, "-x", *files], plugins=[_Chosen(attempt.tests)]))
+        return int(pytest.main([*_OPTIONS, "-x", *files], plugins=[_Chosen(attempt)]))
 
     try:
         ended = in_fork(run, seconds=_seconds(attempt) + 20)
@@ -198,8 +200,13 @@ def _few_examples() -> None:
 
 
 def _seconds(attempt: Attempt) -> float:
-    """Allow a change several times what its tests take."""
-    return 3 + 4 * attempt.seconds
+    """Allow a change several times what its tests take in all."""
+    return 5 + 6 * sum(attempt.each[name] for name in attempt.tests)
+
+
+def _allow(seconds: float) -> None:
+    """End this process when a test takes many times as long as it did: it may be endless."""
+    signal.setitimer(signal.ITIMER_PROF, 2 + 8 * seconds)
 
 
 def _measured(modules: Sequence[str]) -> coverage.Coverage:
@@ -266,8 +273,13 @@ def _codes(code: CodeType) -> Iterator[tuple[tuple[str, int], CodeType]]:
 class _Chosen:
     """A plugin that lets only some tests run, in the order given."""
 
-    def __init__(self, names: Sequence[str]) -> None:
-        self._places = {name: at for at, name in enumerate(names)}
+    def __init__(self, attempt: Attempt) -> None:
+        self._places = {name: at for at, name in enumerate(attempt.tests)}
+        self._each = attempt.each
+
+    def pytest_runtest_logstart(self, nodeid: str) -> None:
+        """Bound the test that begins."""
+        _allow(self._each.get(nodeid, 1.0))
 
     @pytest.hookimpl(trylast=True)
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:

@@ -121,6 +121,7 @@ def test_what_is_not_a_receipt_in_its_one_form_is_refused(text: str) -> None:
     "text",
     [
         extra(ENTRY),
+        extra("entry eA=="),
         extra(ENTRY, SALT, BODY),
         extra("entry " + base64.b64encode(b"x" * 65_535).decode()),
         str(BARE).replace("index 5\n", "index 5\n" + f"{base64.b64encode(HASH).decode()}\n" * 62),
