@@ -109,7 +109,7 @@ class Joined:
             Found: It does not.
         """
         opened = [idx for idx, event in self.ends if event == Event.LOG_OPENED]
-        if opened[:2] != [0][: min(size, 1)]:
+        if opened != ([0] if size else []):
             raise Found(Reason.ENDS_WRONG, idx=next((idx for idx in opened if idx), 0))
         for idx, event in self.ends:
             if event == Event.LOG_CLOSED and idx != size - 1:

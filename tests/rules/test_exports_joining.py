@@ -297,6 +297,21 @@ def test_the_first_entry_that_names_a_key_which_the_policy_does_not_list_is_told
     assert log.check_keys(LOG, TWO, {7, 10}, size=10) == 8
 
 
+def test_a_key_that_another_log_has_in_the_policy_is_not_listed_for_this_one() -> None:
+    log = with_keys((0, FIRST), (6, NEXT), (8, str(ROOT.verifier)))
+
+    assert log.check_keys(LOG, TWO, {7, 10}, size=10) == 8
+
+
+def test_a_key_that_the_policy_lets_begin_at_the_first_entry_must_be_named_too() -> None:
+    early = Policy(epochs=(Epoch(key=KEY.verifier, end=2), Epoch(key=SECOND_KEY.verifier, first=1)))
+
+    assert raised(lambda: with_keys((0, FIRST)).check_keys(LOG, early, {1}, size=10)) == (
+        Reason.KEY_UNANNOUNCED,
+        {"idx": 0},
+    )
+
+
 def test_the_keys_of_other_logs_in_the_policy_are_not_looked_for() -> None:
     both = Policy(epochs=(Epoch(key=ROOT.verifier, end=3), Epoch(key=STRANGER.verifier)))
     other = Policy(
