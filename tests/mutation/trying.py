@@ -32,6 +32,9 @@ from tests.mutation.rooms import ROOT, source_of
 
 _OPTIONS = ["-q", "--no-header", "--tb=no", "-p", "no:cacheprovider", "-W", "default"]
 
+_SECONDS_MAX = 8.0
+"""Of the processor, for a test that is run at all."""
+
 
 @dataclass(kw_only=True)
 class Seen:
@@ -125,14 +128,17 @@ class Trying:
         seen = Seen(loading=self._loading)
         measured = _measured(self._modules)
         measured.start()
+        signal.signal(signal.SIGPROF, _leave_out)
         for item in items:
             measured.switch_context(item.nodeid)
+            signal.setitimer(signal.ITIMER_PROF, _SECONDS_MAX)
             before = sum(os.times()[:4])
             failed = self._fails(item, None)
             if failed is None:
                 seen.seconds[item.nodeid] = sum(os.times()[:4]) - before
             elif failed:
                 seen.failed.append(item.nodeid)
+        signal.setitimer(signal.ITIMER_PROF, 0)
         measured.stop()
         data = measured.get_data()
         for one in self._modules:
@@ -202,6 +208,12 @@ def _few_examples() -> None:
 def _seconds(attempt: Attempt) -> float:
     """Allow a change several times what its tests take in all."""
     return 5 + 6 * sum(attempt.each[name] for name in attempt.tests)
+
+
+def _leave_out(number: int, frame: object) -> None:
+    """Leave a test out that takes too long to be run for each of many changes."""
+    del number, frame
+    raise pytest.skip.Exception
 
 
 def _allow(seconds: float) -> None:

@@ -77,7 +77,7 @@ def transfer_bytes(number: int) -> bytes:
 
 
 def test_a_chunk_tells_what_it_holds() -> None:
-    sizes = (1, 2, 255, 256, 257, 299)
+    sizes = (1, 2, 255, 256, 257, 299, COUNT)
     leaves = entries()
     chunk = checked(leaves, sizes=sizes)
 
@@ -85,7 +85,7 @@ def test_a_chunk_tells_what_it_holds() -> None:
     assert (chunk.first, chunk.count) == (0, COUNT)
     assert (chunk.t_first, chunk.t_last) == (at(0), at(COUNT - 1))
     assert chunk.times == {size: at(size - 1) for size in sizes}
-    assert chunk.peaks == {size: grown(hashes[:size]).peaks for size in (*sizes, COUNT)}
+    assert chunk.peaks == {size: grown(hashes[:size]).peaks for size in sizes}
     assert chunk.transfers == {
         transfer_bytes(number): Numbers(first=0, next=10, intents=1, results=1)
         for number in range(29)
@@ -151,6 +151,30 @@ def test_a_log_that_continues_a_former_one_and_names_keys_is_noted() -> None:
     assert chunk.committed == 2
 
 
+def test_what_is_noted_of_a_later_bundle_bears_its_own_index() -> None:
+    vkey = str(KEY.verifier)
+    leaves = entries()
+    told = NewEntry(
+        type=Event.WITNESS_COSIGNED, actor="svc:fhir-bridge", checkpoint="a\n1\nb\n\n— c d\n"
+    )
+    leaves[256] = written(told, LOG, 256, at(256))
+    rotated = NewEntry(type=Event.KEY_ROTATED, actor="svc:fhir-bridge", vkey=vkey)
+    leaves[261] = written(rotated, LOG, 261, at(261))
+    leaves = [
+        *leaves[:262],
+        written(NewEntry(type=Event.LOG_CLOSED, actor="svc:fhir-bridge"), LOG, 262, at(262)),
+    ]
+    leaves[257:261] = [
+        written(NewEntry(type=Event.LOG_HEARTBEAT, actor="svc:fhir-bridge"), LOG, idx, at(idx))
+        for idx in range(257, 261)
+    ]
+    chunk = checked(leaves)
+
+    assert chunk.keys == [(261, vkey)]
+    assert chunk.ends == [(0, Event.LOG_OPENED), (262, Event.LOG_CLOSED)]
+    assert chunk.continues is False
+
+
 def test_a_checkpoint_in_a_later_chunk_does_not_make_the_log_continue_another() -> None:
     leaves = entries(SECOND, 2)
     told = NewEntry(
@@ -206,6 +230,14 @@ def test_an_entry_dated_before_the_one_that_precedes_it_is_named(idx: int) -> No
     leaves[idx] = changed(leaves[idx], t=at(idx - 1.001))
 
     assert found(leaves) == (Reason.TIME_GOES_BACK, {"idx": idx})
+
+
+def test_an_entry_of_the_same_moment_is_not_taken_for_one_that_goes_back() -> None:
+    leaves = entries()
+    leaves[3] = changed(leaves[3], t=at(2))
+    leaves[5] = changed(leaves[5], t=at(3.999))
+
+    assert found(leaves) == (Reason.TIME_GOES_BACK, {"idx": 5})
 
 
 @pytest.mark.parametrize("idx", [1, 3, 256])
