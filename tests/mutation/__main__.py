@@ -14,7 +14,7 @@ import os
 import random
 import sys
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import cast
 
@@ -124,7 +124,9 @@ def _changes(module: str) -> Iterator[Change]:
     return changes(source_of(module).read_text(encoding="utf-8"))
 
 
-def _attempt(module: str, change: Change, names: list[str], seconds: dict[str, float]) -> Attempt:
+def _attempt(
+    module: str, change: Change, names: list[str], seconds: Mapping[str, float]
+) -> Attempt:
     chosen: list[str] = []
     total = 0.0
     for name in sorted(names, key=lambda name: seconds[name]):
@@ -148,8 +150,9 @@ def _in_functions(run: Run, modules: list[str], tests: list[str]) -> object:
     later: list[_Later] = []
 
     def put_off(one: Attempt) -> None:
-        each = {name: one.each[name] for name in one.tests}
-        later.append((one.module, one.change.key, one.tests, each))
+        again = _attempt(one.module, one.change, list(one.each), one.each)
+        each = {name: one.each[name] for name in again.tests}
+        later.append((one.module, one.change.key, again.tests, each))
 
     def attempts(seen: Seen) -> Iterator[Attempt]:
         for name in seen.failed:

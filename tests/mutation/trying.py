@@ -67,7 +67,7 @@ class Trying:
         self,
         modules: Sequence[str],
         attempts: Callable[[Seen], Iterator[Attempt]],
-        tried: Callable[[Attempt, str | None], None],
+        tried: Callable[[Attempt, str], None],
         *,
         later: Callable[[Attempt], None],
     ) -> None:
@@ -77,8 +77,8 @@ class Trying:
         Args:
             modules: That are changed.
             attempts: Gives what is to be tried.
-            tried: Told each change and which test failed; None: none did.
-            later: Told each change of what runs while a module is loaded.
+            tried: Told each change that was found, and by which test.
+            later: Told each that was not: once more, where all is loaded anew.
         """
         self._modules = modules
         self._attempts = attempts
@@ -114,15 +114,11 @@ class Trying:
             found = self._try(attempt, [items[name] for name in names])
             if found is not None:
                 killers[where] = found
-            if found is None and self._is_of_loading(attempt):
-                self._later(attempt)  # its class, or what was worked out from it, is as it was
+            if found is None:
+                self._later(attempt)  # classes, and what was worked out from it, are as they were
             else:
                 self._tried(attempt, found)
         return True
-
-    def _is_of_loading(self, attempt: Attempt) -> bool:
-        change = attempt.change
-        return not change.within or change.line in self._loading[attempt.module]
 
     def _first_run(self, items: Sequence[pytest.Item]) -> Seen:
         seen = Seen(loading=self._loading)

@@ -10,7 +10,14 @@ from typing import Any
 import msgspec
 import pytest
 
-from fhir_bridge.exports.chunks import Chunk, Job, Numbers, check_chunk
+from fhir_bridge.exports.chunks import (
+    Chunk,
+    Job,
+    Numbers,
+    _levels,
+    _peaks,
+    check_chunk,
+)
 from fhir_bridge.exports.reasons import Found, Reason
 from fhir_bridge.ledger import (
     Event,
@@ -19,6 +26,7 @@ from fhir_bridge.ledger import (
     encode_entry,
     leaf_hash,
     timestamp,
+    tree_hash,
 )
 from tests.simulators.held_files import HeldFiles, chunk_files, grown, packed_bodies
 from tests.simulators.written_log import (
@@ -317,6 +325,14 @@ def test_hashes_that_are_not_those_of_the_entries_are_named(name: str) -> None:
         Reason.HASHES_ALTERED,
         {"file": name},
     )
+
+
+def test_a_whole_chunk_is_one_subtree_and_one_entry_less_is_sixteen() -> None:
+    hashes = [hashlib.sha256(b"%d" % at).digest() for at in range(SECOND)]
+    levels = _levels(b"".join(hashes))
+
+    assert _peaks(levels, SECOND) == (tree_hash(hashes),)
+    assert _peaks(levels, SECOND - 1) == grown(hashes[:-1]).peaks
 
 
 # Bodies
