@@ -193,6 +193,15 @@ def test_a_key_of_another_time_is_told_from_a_strangers(size: int, signer: Signe
     )
 
 
+def test_a_key_of_another_log_of_the_policy_is_a_stranger_to_this_one() -> None:
+    both = Policy(epochs=(*ONE_KEY.epochs, Epoch(key=OTHER_ROOT.verifier)))
+
+    assert raised(lambda: checked(signed(OTHER_ROOT), both)) == (
+        Reason.CHECKPOINT_UNSIGNED,
+        {"what": WHAT, "log": LOG},
+    )
+
+
 def test_a_forged_signature_by_a_key_of_another_time_is_no_signature() -> None:
     note = signed(KEY, size=9).replace("\n9\n", "\n8\n")
 
