@@ -45,9 +45,12 @@ _Path = tuple[tuple[str, int | None], ...]
 
 @dataclass(frozen=True)
 class Change:
-    """A changed module, and what was changed where."""
+    """What is changed where in a module."""
 
-    tree: ast.Module
+    module: ast.Module
+    """As it is."""
+    path: _Path
+    replaced: ast.AST
     line: int
     first_line: int
     """Of the statement."""
@@ -55,6 +58,12 @@ class Change:
     """The function, with its class; nothing for what a module does when it is loaded."""
     key: str
     """What names the change as long as its line is not written anew."""
+
+    def program(self) -> ast.Module:
+        """Return the changed module."""
+        tree = copy.deepcopy(self.module)
+        _put(tree, self.path, self.replaced)
+        return ast.fix_missing_locations(tree)
 
 
 @dataclass(frozen=True)
@@ -68,20 +77,19 @@ class _Place:
 
 
 def changes(source: str) -> Iterator[Change]:
-    """Give each changed module once, in the order of its lines."""
+    """Give each change of a module once, from its first line to its last."""
     tree, lines = ast.parse(source), source.split("\n")
     seen = Counter[str]()
     for place in _walk(_Place((), tree, "", is_called=False, first_line=0)):
         for replaced, what in _changed(place.node):
-            other = copy.deepcopy(tree)
-            _put(other, place.path, replaced)
-            ast.fix_missing_locations(other)
             at = place.node.target if isinstance(place.node, ast.comprehension) else place.node
             line: int = at.lineno  # type: ignore[attr-defined]
             key = f"{place.within or 'module'}: {lines[line - 1].strip()} -- {what}"
             seen[key] += 1
             yield Change(
-                other,
+                tree,
+                place.path,
+                replaced,
                 line,
                 place.first_line,
                 place.within if place.is_called else "",

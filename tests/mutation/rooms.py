@@ -9,8 +9,13 @@ ROOT = Path(__file__).parents[2]
 
 _RULES = "tests/rules/test_ledger_"
 _EXPORTS = "tests/counterparties/test_exports"
-_WHOLE = [f"{_EXPORTS}.py", f"{_EXPORTS}_hostile.py", f"{_EXPORTS}_receipts.py"]
 _OF_EXPORTS = "tests/rules/test_exports_"
+_WHOLE = [
+    f"{_EXPORTS}.py",
+    f"{_EXPORTS}_hostile.py",
+    f"{_EXPORTS}_receipts.py",
+    f"{_OF_EXPORTS}verifying.py",
+]
 
 TESTS: dict[str, list[str]] = {
     "fhir_bridge.ledger.checkpoint": [f"{_RULES}checkpoint.py"],
@@ -33,7 +38,11 @@ TESTS: dict[str, list[str]] = {
     "fhir_bridge.exports.reasons": [f"{_OF_EXPORTS}reasons.py"],
     "fhir_bridge.exports.receipts": [f"{_EXPORTS}_receipts.py"],
     "fhir_bridge.exports.report": [f"{_OF_EXPORTS}reasons.py"],
-    "fhir_bridge.exports.single": [f"{_EXPORTS}_receipts.py", f"{_OF_EXPORTS}trust.py"],
+    "fhir_bridge.exports.single": [
+        f"{_EXPORTS}_receipts.py",
+        f"{_OF_EXPORTS}trust.py",
+        f"{_OF_EXPORTS}verifying.py",
+    ],
     "fhir_bridge.exports.trust": [f"{_OF_EXPORTS}trust.py"],
     "fhir_bridge.exports.verifying": _WHOLE,
 }

@@ -179,7 +179,7 @@ def collect(plugin: Trying, tests: Sequence[str]) -> None:
 
 def try_anew(attempt: Attempt) -> str | None:
     """Load a changed module in a process that has loaded nothing of ours; tell how it is found."""
-    code = compile(attempt.change.tree, str(source_of(attempt.module)), "exec")
+    code = compile(attempt.change.program(), str(source_of(attempt.module)), "exec")
 
     def run() -> int:
         sys.meta_path.insert(0, _Changed(attempt.module, code))
@@ -225,7 +225,7 @@ def _measured(modules: Sequence[str]) -> coverage.Coverage:
 def _put_into_place(attempt: Attempt, functions: Sequence[FunctionType]) -> bool:
     """Give the loaded functions of a module their changed code, and its names their values."""
     file = str(source_of(attempt.module))
-    code = compile(attempt.change.tree, file, "exec")
+    code = compile(attempt.change.program(), file, "exec")
     try:
         _put_values(attempt.module, code)
         _put_codes(functions, dict(_codes(code)))

@@ -1,0 +1,220 @@
+"""A whole export: what each file may have, who checks it, and what was counted."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from fhir_bridge.exports import Report, Trust, Verdict, verify_export, verifying
+from fhir_bridge.ledger import Policy, decode_entry, encode_entry
+from tests.simulators.held_files import HeldFiles
+from tests.simulators.written_log import (
+    KEY,
+    LOG,
+    ONE_KEY,
+    ROOT,
+    WITNESS,
+    WITNESSED,
+    WrittenLog,
+    transfer_of,
+)
+
+BY_KEY = Trust.of(str(KEY.verifier), None)
+
+
+def held(path: Path) -> HeldFiles:
+    """Take an export into memory."""
+    files = {
+        str(one.relative_to(path)): one.read_bytes() for one in path.rglob("*") if one.is_file()
+    }
+    return HeldFiles(files)
+
+
+@pytest.fixture
+def export(tmp_path: Path) -> Path:
+    policy = ONE_KEY.signed(ROOT)
+    log = WrittenLog.of(300, every=100)
+    return log.export(tmp_path / "export", policy=policy)
+
+
+def verified(
+    files: HeldFiles, monkeypatch: pytest.MonkeyPatch, trust: Trust = BY_KEY, *, bodies: bool = True
+) -> Report:
+    monkeypatch.setattr(verifying, "open_archive", lambda _: files)
+    return verify_export(Path("nowhere"), trust, bodies=bodies)
+
+
+ALLOWED = {
+    "manifest": 67_108_864,
+    "checkpoint": 1_048_576,
+    "policy": 1_048_576,
+    "HOWTO.txt": 1_048_576,
+    "verify.sh": 1_048_576,
+    "tile/0/000": 8192,
+    "tile/0/001.p/44": 8192,
+    "tile/1/000.p/1": 8192,
+    "tile/entries/000": 256 * 65_537,
+    "tile/entries/001.p/44": 256 * 65_537,
+    "bodies/000": 67_108_864,
+    "bodies/001.p/44": 67_108_864,
+    "checkpoints/100": 262_144,
+    "checkpoints/200": 262_144,
+    "checkpoints/300": 262_144,
+}
+
+
+def test_every_file_of_an_export_is_read_and_none_without_a_bound(
+    export: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = held(export)
+    report = verified(files, monkeypatch)
+
+    assert [str(one.reason) for one in report.findings] == ["no-outside-copy"]
+    assert files.allowed == ALLOWED
+
+
+def test_without_bodies_their_files_are_not_read(
+    export: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = held(export)
+    report = verified(files, monkeypatch, bodies=False)
+
+    assert files.allowed == {
+        name: most for name, most in ALLOWED.items() if not name.startswith("bodies/")
+    }
+    facts = report.facts
+    assert (facts.bodies_checked, facts.bodies_opened, facts.bodies_erased) == (False, 0, 0)
+
+
+def test_where_an_export_is_altered_every_file_is_compared_with_the_list(
+    export: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = held(export)
+    files.files["tile/0/001.p/44"] += b"\0"
+    files.files["checkpoints/300"] = files.files["checkpoints/200"]
+
+    report = verified(files, monkeypatch, bodies=False)
+    assert [one.sentence for one in report.findings] == [
+        "File checkpoints/300 is not the one that the bridge exported: it was changed."
+    ]
+    assert "bodies/000" not in files.allowed
+    assert files.allowed["checkpoints/300"] == 67_108_864
+
+
+def test_a_body_that_is_not_looked_at_may_be_anything(
+    export: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = held(export)
+    files.files["bodies/000"] = b""
+    files.files["tile/entries/000"] = files.files["tile/entries/000"][:-1]
+
+    report = verified(files, monkeypatch, bodies=False)
+    assert "tile/entries/000" in report.findings[0].sentence
+    report = verified(files, monkeypatch)
+    assert "bodies/000" in report.findings[0].sentence
+
+
+@pytest.mark.parametrize("name", ["policy", "HOWTO.txt", "verify.sh"])
+def test_a_file_that_nobody_computes_with_is_compared_with_the_list(
+    name: str, export: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = held(export)
+    files.files[name] += b"\n"
+
+    (finding,) = verified(files, monkeypatch).findings
+    assert finding.sentence == (
+        f"File {name} is not the one that the bridge exported: it was changed."
+    )
+
+
+def test_the_policy_in_an_export_is_not_read_by_who_brings_one(
+    export: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = held(export)
+    files.files["policy"] = b"\xff"
+
+    (finding,) = verified(files, monkeypatch, Trust(policy=ONE_KEY)).findings
+    assert "File policy is not the one" in finding.sentence
+    (finding,) = verified(files, monkeypatch, Trust.of(str(ROOT.verifier), None)).findings
+    assert finding.sentence == "The policy cannot be read: it is not text."
+
+
+def test_what_was_counted_is_told(tmp_path: Path) -> None:
+    log = WrittenLog.of(60)
+    log.cosign(42, WITNESS)
+    del log.bodies[7]
+    report = verify_export(
+        log.export(tmp_path / "export"),
+        Trust(policy=WITNESSED),
+        since=log.note(58, KEY),
+        bodies=True,
+    )
+
+    facts = report.facts
+    assert [str(one.reason) for one in report.findings] == ["tail-unwitnessed", "bodies-erased"]
+    assert (facts.log, facts.entries, facts.root) == (LOG, 60, log.root(60))
+    assert (facts.checkpoints, facts.witnessed, facts.pinned) == (9, 42, 58)
+    assert (facts.bodies_checked, facts.bodies_opened, facts.bodies_erased) == (True, 58, 1)
+    assert facts.bodies_erased_first == [7]
+    assert report.verdict is Verdict.LIMITED
+
+
+def test_a_witness_that_signed_more_than_once_vouches_for_the_longest_log(tmp_path: Path) -> None:
+    log = WrittenLog.of(60)
+    for size in (42, 14, 28):
+        log.cosign(size, WITNESS)
+    report = verify_export(log.export(tmp_path / "export"), Trust(policy=WITNESSED))
+
+    assert report.facts.witnessed == 42
+
+
+def test_of_a_transfers_erased_bodies_the_first_twenty_are_named(tmp_path: Path) -> None:
+    log = WrittenLog.of(26)
+    for idx in range(1, 26):
+        entry = msgspec.structs.replace(
+            decode_entry(log.entries[idx]),
+            transfer=f"urn:uuid:{transfer_of(0)}",
+            seq=idx - 1,
+            entries=None,
+        )
+        log.entries[idx] = encode_entry(entry)
+    log.bodies.clear()
+    log.sign()
+    path = log.export(tmp_path / "export", transfer=transfer_of(0))
+
+    facts = verify_export(path, BY_KEY, bodies=True).facts
+    assert (facts.bodies_opened, facts.bodies_erased) == (0, 25)
+    assert facts.bodies_erased_first == list(range(1, 21))
+
+
+def test_a_transfer_without_a_result_is_one(tmp_path: Path) -> None:
+    path = WrittenLog.of(27).export(tmp_path / "export", transfer=transfer_of(2))
+
+    facts = verify_export(path, BY_KEY).facts
+    assert (facts.unanswered, facts.unanswered_count) == ([transfer_of(2)], 1)
+
+
+def test_without_a_quorum_nothing_counts_as_witnessed(tmp_path: Path) -> None:
+    log = WrittenLog.of(60)
+    log.cosign(42, WITNESS)
+    policy = Policy(epochs=ONE_KEY.epochs, witnesses=WITNESSED.witnesses)
+
+    facts = verify_export(log.export(tmp_path / "export"), Trust(policy=policy)).facts
+    assert (facts.witnessed, facts.pinned) == (0, 0)
+
+
+@pytest.mark.parametrize(
+    ("platform", "threads", "way"),
+    [("linux", 1, "fork"), ("linux", 2, "spawn"), ("darwin", 1, "spawn"), ("darwin", 2, "spawn")],
+)
+def test_a_process_is_forked_only_on_linux_and_only_where_no_other_thread_runs(
+    platform: str, threads: int, way: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "platform", platform)
+    monkeypatch.setattr(threading, "active_count", lambda: threads)
+
+    assert verifying._context().get_start_method() == way
