@@ -17,6 +17,7 @@ from tests.simulators.written_log import (
     LOG,
     ONE_KEY,
     ROOT,
+    TWO_KEYS,
     WITNESS,
     WITNESSED,
     WrittenLog,
@@ -141,6 +142,32 @@ def test_the_policy_in_an_export_is_not_read_by_who_brings_one(
     assert "File policy is not the one" in finding.sentence
     (finding,) = verified(files, monkeypatch, Trust.of(str(ROOT.verifier), None)).findings
     assert finding.sentence == "The policy cannot be read: it is not text."
+
+
+def test_a_file_that_nobody_reads_must_be_there_too(
+    export: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = held(export)
+    del files.files["bodies/000"]
+
+    (finding,) = verified(files, monkeypatch, bodies=False).findings
+    assert finding.sentence == "File bodies/000 is missing: the export is not complete."
+
+
+def test_a_list_of_files_signed_by_a_key_whose_time_is_over_is_unsigned(tmp_path: Path) -> None:
+    log = WrittenLog.of(60)
+    log.sign_epochs(21)
+    path = log.export(tmp_path / "export", signer=KEY)
+
+    (finding,) = verify_export(path, Trust(policy=TWO_KEYS)).findings
+    assert str(finding.reason) == "manifest-unsigned"
+
+
+def test_bodies_are_looked_at_only_when_it_is_asked_for(tmp_path: Path) -> None:
+    path = WrittenLog.of(20).export(tmp_path / "export")
+
+    assert verify_export(path, BY_KEY).facts.bodies_checked is False
+    assert verify_export(path, BY_KEY, bodies=True).facts.bodies_checked is True
 
 
 def test_what_was_counted_is_told(tmp_path: Path) -> None:

@@ -164,6 +164,18 @@ def test_without_a_proof_only_a_tree_continues_itself(
     assert is_consistent(old, new, [], old_root=was, new_root=now) is continues
 
 
+def test_a_proof_is_right_or_it_is_not() -> None:
+    one, two = ROOTS[1], ROOTS[2]
+
+    assert is_included(LEAVES[0], 0, [], size=1, root=one) is True
+    assert is_included(LEAVES[0], 1, [], size=1, root=one) is False
+    assert is_included(LEAVES[0], 0, [EMPTY], size=1, root=one) is False
+    assert is_included(LEAVES[0], 0, [], size=1, root=two) is False
+    assert is_consistent(1, 2, [LEAVES[1]], old_root=one, new_root=two) is True
+    assert is_consistent(2, 1, [LEAVES[1]], old_root=two, new_root=one) is False
+    assert is_consistent(1, 2, [LEAVES[1]] * 2, old_root=one, new_root=two) is False
+
+
 def test_a_proof_longer_than_any_tree_is_refused_unread() -> None:
     assert not is_included(LEAVES[0], 0, [EMPTY] * 100, size=2**62, root=EMPTY)
     assert not is_consistent(3, 2**62, [EMPTY] * 100, old_root=EMPTY, new_root=EMPTY)
