@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import hashlib
 import sys
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import msgspec
 import pytest
 
 from fhir_bridge.exports import Report, Trust, Verdict, verify_export, verifying
-from fhir_bridge.ledger import Policy, decode_entry, encode_entry
+from fhir_bridge.exports.checkpoints import Signed
+from fhir_bridge.exports.chunks import CHUNK, Chunk
+from fhir_bridge.exports.layout import Manifest, checkpoint_file, whole_log
+from fhir_bridge.exports.reasons import Found, Reason
+from fhir_bridge.ledger import Checkpoint, Event, Note, Policy, decode_entry, encode_entry
 from tests.simulators.held_files import HeldFiles
 from tests.simulators.written_log import (
     KEY,
@@ -168,6 +174,104 @@ def test_bodies_are_looked_at_only_when_it_is_asked_for(tmp_path: Path) -> None:
 
     assert verify_export(path, BY_KEY).facts.bodies_checked is False
     assert verify_export(path, BY_KEY, bodies=True).facts.bodies_checked is True
+
+
+def test_the_newest_checkpoint_is_compared_even_where_it_was_not_published(
+    export: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = held(export)
+    del files.files["checkpoints/300"]
+    files.files["checkpoint"] = KEY.sign(
+        str(Checkpoint(origin=LOG, size=300, root=b"x" * 32))
+    ).encode()
+    listed = Manifest.parse(Note.parse(files.files.pop("manifest").decode()).text)
+    digests = {name: hashlib.sha256(raw).hexdigest() for name, raw in files.files.items()}
+    files.files["manifest"] = KEY.sign(str(replace(listed, files=digests))).encode()
+
+    (finding,) = verified(files, monkeypatch).findings
+    assert str(finding.reason) == "root-mismatch"
+    assert finding.sentence.startswith("The first 300 entries do not lead to what was signed")
+
+
+# Two chunks, of which only the tasks are looked at
+
+SIZE = CHUNK + 300
+WHOLE = Manifest(
+    log=LOG,
+    size=SIZE,
+    bodies=True,
+    files={
+        name: f"{at:064x}"
+        for at, name in enumerate(
+            [*whole_log(SIZE, bodies=True), *map(checkpoint_file, (7, CHUNK, CHUNK + 1, SIZE))]
+        )
+    },
+)
+ROOT_OF_CHUNK = b"r" * 32
+
+
+def whole(
+    files: HeldFiles, manifest: Manifest = WHOLE, pin: Checkpoint | None = None
+) -> verifying._Whole:
+    newest = Signed(size=manifest.size, root=ROOT_OF_CHUNK, witnessed={}, is_met=True)
+    return verifying._Whole(files, manifest, ONE_KEY, newest, pin)
+
+
+def test_each_chunk_gets_the_checkpoints_and_the_files_of_bodies_that_are_its_own() -> None:
+    pin = Checkpoint(origin=LOG, size=CHUNK + 5, root=bytes(32))
+    one, two = whole(HeldFiles({}), pin=pin)._chunk_jobs(bodies=True)
+
+    assert (one.log, one.first, one.count, one.bodies) == (LOG, 0, CHUNK, True)
+    assert (two.log, two.first, two.count, two.bodies) == (LOG, CHUNK, 300, True)
+    assert (one.sizes, two.sizes) == ((7, CHUNK), (CHUNK + 1, CHUNK + 5, SIZE))
+    assert list(one.digests) == [f"bodies/{n:03}" for n in range(256)]
+    assert list(two.digests) == ["bodies/256", "bodies/257.p/44"]
+    assert two.digests["bodies/256"] == WHOLE.files["bodies/256"]
+
+
+def test_without_bodies_a_chunk_gets_none_of_their_files() -> None:
+    one, two = whole(HeldFiles({}))._chunk_jobs(bodies=False)
+
+    assert (one.bodies, one.digests, two.digests) == (False, {}, {})
+    assert (one.sizes, two.sizes) == ((7, CHUNK), (CHUNK + 1, SIZE))
+
+
+def test_checkpoints_are_checked_some_at_once_and_none_is_left_out() -> None:
+    sizes = list(range(1, 1202))
+    many = replace(WHOLE, files={checkpoint_file(size): f"{size:064x}" for size in sizes})
+    jobs = list(whole(HeldFiles({}), many)._note_jobs())
+
+    assert [size for job in jobs for size in job.sizes] == sizes
+    assert {job.log for job in jobs} == {LOG}
+    assert {job.policy for job in jobs} == {str(ONE_KEY)}
+    assert all(
+        job.digests == {checkpoint_file(size): f"{size:064x}" for size in job.sizes} for job in jobs
+    )
+
+
+def test_the_hashes_above_the_chunks_are_compared_before_anything_is_concluded(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    chunk = Chunk(
+        first=0,
+        count=CHUNK,
+        t_first="2026",
+        t_last="2026",
+        peaks={CHUNK: (ROOT_OF_CHUNK,)},
+        times={CHUNK: "2026"},
+        ends=[(0, Event.LOG_OPENED)],
+    )
+    monkeypatch.setattr(verifying, "check_chunk", lambda *_: chunk)
+    listed = Manifest(log=LOG, size=CHUNK, bodies=False, files={})
+
+    def check(files: HeldFiles) -> list[str]:
+        checked = whole(files, listed).check(Path("nowhere"), bodies=False, processes=1)
+        return [str(finding.reason) for finding in checked]
+
+    assert check(HeldFiles({"tile/2/000.p/1": ROOT_OF_CHUNK})) == ["no-outside-copy"]
+    with pytest.raises(Found) as caught:
+        check(HeldFiles({"tile/2/000.p/1": b"x" * 32}))
+    assert caught.value.reason == Reason.HASHES_ALTERED
 
 
 def test_what_was_counted_is_told(tmp_path: Path) -> None:
