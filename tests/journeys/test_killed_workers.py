@@ -21,7 +21,7 @@ import pytest
 
 from fhir_bridge.records import RecordRef
 from fhir_bridge.sandbox import Profile
-from fhir_bridge.transfer import State
+from fhir_bridge.transfer import Order, State
 from tests.journeys.world import World
 from tests.simulators.crew import Nest, until
 from tests.simulators.servers import postgres_url
@@ -63,7 +63,7 @@ class Undisturbed:
         told = folder / "boundaries"
         with outside(folder) as world, stage.crew(folder / "crew", servers(world)) as crew:
             worker = crew.hire(boundaries=told)
-            transfer = crew.request(world.order())
+            transfer = crew.request(asked(world))
             assert crew.wait_for(transfer) == [State.CLOSED]
             until(lambda: "turn.ended" in worker.said(), "the turn's end")
             self.boundaries = told.read_text(encoding="utf-8").split()
@@ -77,8 +77,13 @@ def undisturbed(stage: Stage, tmp_path_factory: pytest.TempPathFactory) -> Undis
 
 
 def outside(folder: Path) -> World:
-    """Both providers; the second takes so little at once that there are many requests."""
-    return World(folder / "world", STORY, second=Profile(entry_limit=40), todays=True)
+    """Both providers; the second takes so little at once that there are several writes."""
+    return World(folder / "world", STORY, second=Profile(entry_limit=20), todays=True)
+
+
+def asked(world: World) -> Order:
+    """A small record has every kind of boundary, and the table an end."""
+    return world.order(kinds=("pathology",))
 
 
 def servers(world: World) -> str:
@@ -128,7 +133,7 @@ def distinct(boundaries: list[str]) -> list[int]:
 def killed_at(place: int, stage: Stage, expected: Undisturbed, folder: Path) -> None:
     with outside(folder) as world, stage.crew(folder / "crew", servers(world)) as crew:
         first = crew.hire(die_at=place)
-        transfer = crew.request(world.order())
+        transfer = crew.request(asked(world))
         until(lambda: not first.alive, "the kill")
         crew.hire()
 
