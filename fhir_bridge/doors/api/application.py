@@ -53,6 +53,7 @@ _STRUCTS = (
     asked.TransferAsked,
     asked.DecisionAsked,
     asked.AcceptanceAsked,
+    audit_events.AuditEventQuery,
     second_opinion.ParametersSaid,
     shown.TransferShown,
     shown.TransferPage,

@@ -15,11 +15,20 @@ import msgspec
 from fastapi import APIRouter, Depends, Request, Response
 from msgspec import Meta
 
-from fhir_bridge.doors.api import cursors
-from fhir_bridge.doors.api.operations import FHIR_JSON, Gives, Operation, query, respond
+from fhir_bridge.doors.api import bodies, cursors
+from fhir_bridge.doors.api.operations import (
+    FHIR_JSON,
+    FORM,
+    Gives,
+    Operation,
+    Takes,
+    parameters,
+    query,
+    respond,
+)
 from fhir_bridge.doors.api.problems import Answered, Problem
 from fhir_bridge.doors.api.roles import Caller, Role
-from fhir_bridge.doors.api.service import Serving, admitted
+from fhir_bridge.doors.api.service import Service, Serving, admitted
 from fhir_bridge.ledger import decode_entry
 from fhir_bridge.records import Json
 from fhir_bridge.store import Store
@@ -63,19 +72,33 @@ class _Search(msgspec.Struct, kw_only=True):
     """Log and index of the last entry that was looked at."""
 
 
+_ROLES = frozenset({Role.RECORDS_OFFICER, Role.AUDITOR_BODIES})
+_GIVES = {
+    200: Gives(
+        says="A searchset Bundle",
+        type_=dict[str, Any],
+        media=FHIR_JSON,
+        example={"resourceType": "Bundle", "type": "searchset", "entry": []},
+    )
+}
+
 SEARCH = Operation(
     name="fhir.audit-events",
     summary="AuditEvents of your organisation's disclosures, oldest first; the search is signed",
-    roles=frozenset({Role.RECORDS_OFFICER, Role.AUDITOR_BODIES}),
+    roles=_ROLES,
     query=AuditEventQuery,
-    gives={
-        200: Gives(
-            says="A searchset Bundle",
-            type_=dict[str, Any],
-            media=FHIR_JSON,
-            example={"resourceType": "Bundle", "type": "searchset", "entry": []},
-        )
-    },
+    gives=_GIVES,
+    problems=(Problem.CURSOR_INVALID,),
+)
+POSTED = Operation(
+    name="fhir.audit-events-posted",
+    summary="The same by a form, so that no patient stands in a URL",
+    roles=_ROLES,
+    query=AuditEventQuery,
+    takes=Takes(
+        type_=AuditEventQuery, example={"patient": "Patient/1"}, media=(FORM,), required=False
+    ),
+    gives=_GIVES,
     problems=(Problem.CURSOR_INVALID,),
 )
 
@@ -87,8 +110,29 @@ def search(
     request: Request, serving: Serving, caller: Annotated[Caller, Depends(admitted(SEARCH))]
 ) -> Response:
     """Answer with a page."""
+    return _answer(request, serving, caller, query(request, AuditEventQuery))
+
+
+async def _posted(request: Request) -> AuditEventQuery:
+    """Read what stands in the form, together with what stands in the URL, as FHIR has it."""
+    pairs = await bodies.form(request, bodies.SMALL)
+    return parameters([*request.query_params.multi_items(), *pairs], AuditEventQuery)
+
+
+@router.post("/fhir/AuditEvent/_search", **POSTED.route())
+def search_posted(
+    request: Request,
+    serving: Serving,
+    caller: Annotated[Caller, Depends(admitted(POSTED))],
+    asked: Annotated[AuditEventQuery, Depends(_posted)],
+) -> Response:
+    """Answer with a page."""
+    return _answer(request, serving, caller, asked)
+
+
+def _answer(request: Request, serving: Service, caller: Caller, asked: AuditEventQuery) -> Response:
     store = serving.desk.store
-    wanted = _wanted(store, caller, query(request, AuditEventQuery))
+    wanted = _wanted(store, caller, asked)
     serving.acting(caller, request).office.viewed([], command="api.audit-events")
     found, place = _page(store, wanted, caller.tenant)
     bundle: Json = {"resourceType": "Bundle", "type": "searchset"}

@@ -1,5 +1,5 @@
 """
-Reading what was sent: JSON only, strictly, and never more than was agreed.
+Reading what was sent: JSON, or a search's form; strictly, and never more than was agreed.
 
 Two readers of the same bytes must see the same request. So a member that
 stands twice, a number that no JSON has, half a surrogate pair and an unknown
@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import re
 from typing import Any, TypeVar
+from urllib.parse import parse_qsl
 
 import msgspec
 from fastapi import Request
@@ -27,6 +28,9 @@ LARGE = 4 * 1024 * 1024
 _JSON = re.compile(
     r"application/(fhir\+)?json\s*(;\s*charset\s*=\s*\"?utf-8\"?\s*)?(;\s*fhirVersion=4\.0\s*)?\Z",
     re.IGNORECASE,
+)
+_FORM = re.compile(
+    r"application/x-www-form-urlencoded\s*(;\s*charset\s*=\s*\"?utf-8\"?\s*)?\Z", re.IGNORECASE
 )
 _FAULTS = {
     "encoding": Problem.BODY_NOT_UTF8,
@@ -49,7 +53,32 @@ async def read(request: Request, bytes_max: int) -> bytes:
     Raises:
         Answered: It is too long, missing, or not JSON by its media type.
     """
-    if not _JSON.match(request.headers.get("content-type", "")):
+    raw = await _whole(request, bytes_max, _JSON)
+    if not raw:
+        raise Answered(Problem.BODY_MISSING)
+    return raw
+
+
+async def form(request: Request, bytes_max: int) -> list[tuple[str, str]]:
+    """
+    Read a form; an empty one says nothing.
+
+    Returns:
+        Names and values, in the order sent.
+
+    Raises:
+        Answered: It is too long, or no form by its media type, or not UTF-8.
+    """
+    raw = await _whole(request, bytes_max, _FORM)
+    try:
+        text = raw.decode()
+        return parse_qsl(text, keep_blank_values=True, errors="strict") if text else []
+    except UnicodeDecodeError as error:
+        raise Answered(Problem.BODY_NOT_UTF8) from error
+
+
+async def _whole(request: Request, bytes_max: int, media: re.Pattern[str]) -> bytes:
+    if not media.match(request.headers.get("content-type", "")):
         raise Answered(Problem.MEDIA_TYPE)
     if request.headers.get("content-encoding", "identity").lower() != "identity":
         raise Answered(Problem.MEDIA_TYPE)
@@ -58,12 +87,9 @@ async def read(request: Request, bytes_max: int) -> bytes:
         raise Answered(Problem.BODY_TOO_LONG)
     try:
         async with asyncio.timeout(_SECONDS_MAX):
-            raw = await _to_its_end(request, bytes_max)
+            return await _to_its_end(request, bytes_max)
     except TimeoutError as error:
         raise Answered(Problem.BODY_TOO_SLOW) from error
-    if not raw:
-        raise Answered(Problem.BODY_MISSING)
-    return raw
 
 
 async def _to_its_end(request: Request, bytes_max: int) -> bytes:

@@ -21,6 +21,7 @@ from fhir_bridge.doors.api.roles import Role
 
 JSON = "application/json"
 FHIR_JSON = "application/fhir+json"
+FORM = "application/x-www-form-urlencoded"
 
 ANYWHERE = (Problem.QUERY_INVALID, Problem.NOT_READY, Problem.UNEXPECTED)
 """What every route may answer."""
@@ -45,7 +46,14 @@ TO_BODIES = (
     Problem.BODY_NUMBER,
     Problem.BODY_INVALID,
 )
-"""What every route may answer that takes a body."""
+"""What every route may answer that takes JSON."""
+TO_FORMS = (
+    Problem.MEDIA_TYPE,
+    Problem.BODY_TOO_LONG,
+    Problem.BODY_TOO_SLOW,
+    Problem.BODY_NOT_UTF8,
+)
+"""What every route may answer that takes a form."""
 
 _REF = "#/components/schemas/{name}"
 
@@ -72,6 +80,11 @@ class Takes:
     type_: Any
     example: Any
     media: tuple[str, ...] = (JSON,)
+    required: bool = True
+
+    def problems(self) -> tuple[Problem, ...]:
+        """Return what may be wrong with it."""
+        return TO_FORMS if FORM in self.media else TO_BODIES
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,7 +118,7 @@ class Operation:
         """Return everything that the route may answer besides what is good."""
         kinds = [*ANYWHERE, *self.problems]
         kinds += TO_CALLERS if self.roles else ()
-        kinds += TO_BODIES if self.takes else ()
+        kinds += self.takes.problems() if self.takes else ()
         return sorted(set(kinds), key=lambda one: (one.value.status, one.code))
 
     def route(self) -> dict[str, Any]:
@@ -136,7 +149,7 @@ class Operation:
         if self.takes is not None:
             shown = {"schema": _schema(self.takes.type_), "example": self.takes.example}
             content = dict.fromkeys(self.takes.media, shown)
-            extra["requestBody"] = {"required": True, "content": content}
+            extra["requestBody"] = {"required": self.takes.required, "content": content}
         parameters = [_header(one) for one in self.headers]
         if self.query is not None:
             parameters += _query_parameters(self.query)
@@ -147,8 +160,18 @@ def query(request: Request, into: type[T]) -> T:
     """
     Read the query.
 
+    Raises:
+        Answered: A parameter is unknown, stands twice, or is not as described.
+    """
+    return parameters(request.query_params.multi_items(), into)
+
+
+def parameters(pairs: Iterable[tuple[str, str]], into: type[T]) -> T:
+    """
+    Read parameters.
+
     Args:
-        request: Whose query it is.
+        pairs: Names and values, as they were sent.
         into: A struct; a member that is a list is a parameter that may stand more than once.
 
     Raises:
@@ -156,7 +179,7 @@ def query(request: Request, into: type[T]) -> T:
     """
     found: dict[str, Any] = {}
     lists = _lists(into)  # type: ignore[arg-type] # structs can be hashed
-    for name, value in request.query_params.multi_items():
+    for name, value in pairs:
         if name in lists:
             found.setdefault(name, []).append(value)
         elif name in found:

@@ -6,10 +6,12 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 import httpx
 import pytest
 
+from fhir_bridge.doors.api.operations import FORM
 from fhir_bridge.doors.api.roles import Role
 from tests.simulators.reception import Reception
 
@@ -36,6 +38,10 @@ def planted(content: Any, word: str) -> Iterator[Any]:
         yield [*content, word]
     yield word
     yield {word: word}
+
+
+def written(body: Any, media: str) -> str:
+    return urlencode(body) if media == FORM and isinstance(body, dict) else json.dumps(body)
 
 
 def test_nothing_that_was_sent_shows_in_logs_faults_or_figures(reception: Reception) -> None:
@@ -84,12 +90,12 @@ def _sent(
     yield ask(path=path.replace("{alias}", f"{CANARY}!"))
     reception.service.stopping.clear()
     if "requestBody" in described:
-        shown = next(iter(described["requestBody"]["content"].values()))["example"]
-        bodies = [json.dumps(one) for one in planted(shown, CANARY)]
+        media, content = next(iter(described["requestBody"]["content"].items()))
+        bodies = [written(one, media) for one in planted(content["example"], CANARY)]
         for body in (*bodies, CANARY, f'{{"{CANARY}', f'{{"a":"{CANARY}","a":1}}'):
             yield ask(
                 content=body,
-                headers={"Content-Type": "application/json"},
+                headers={"Content-Type": media},
                 path=path.replace("{alias}", "ward"),
             )
         yield ask(content=CANARY, headers={"Content-Type": f"text/{CANARY}"})

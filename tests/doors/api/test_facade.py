@@ -178,6 +178,79 @@ def test_each_search_of_audit_events_is_signed(reception: Reception) -> None:
     assert reception.bridge.verify_log().entries
 
 
+def posted(reception: Reception, form: str, path: str = "", **headers: str) -> Any:
+    return reception.client.post(
+        f"/fhir/AuditEvent/_search{path}",
+        content=form,
+        headers={
+            **reception.as_(Role.RECORDS_OFFICER),
+            "Content-Type": "application/x-www-form-urlencoded",
+            **{name.replace("_", "-"): value for name, value in headers.items()},
+        },
+    )
+
+
+def test_a_search_by_form_finds_what_a_search_by_url_finds(reception: Reception) -> None:
+    reception.carried()
+    patient = reception.world.story.patient.removeprefix("Patient/")
+
+    for form, path in (
+        (f"patient=Patient%2F{patient}&_count=200", ""),
+        (f"patient={patient}", "?_count=200"),
+        ("date=ge2026-11-25&date=lt2026-11-26&_count=200", f"?patient={patient}"),
+    ):
+        answer = posted(reception, form, path)
+        assert answer.status_code == 200, answer.text
+        shown = [one["resource"] for one in answer.json()["entry"]]
+        assert shown == found(reception, f"patient={patient}")
+    viewed = [one for one in reception.bridge.store.entries() if one.type is Event.ACCESS_VIEWED]
+    assert len(viewed) == 6
+
+
+def test_a_form_that_says_nothing_finds_everything(reception: Reception) -> None:
+    reception.carried()
+
+    answer = posted(reception, "")
+
+    assert [one["resource"] for one in answer.json()["entry"]] == found(reception, "")
+
+
+@pytest.mark.parametrize(
+    ("form", "path", "media", "expected"),
+    [
+        ("date=yesterday", "", "", "query-invalid"),
+        ("canary=1", "", "", "query-invalid"),
+        ("patient=canary&patient=b", "", "", "query-invalid"),
+        ("patient=canary", "?patient=b", "", "query-invalid"),
+        ("patient=canary", "?canary=b", "", "query-invalid"),
+        ("patient=%ff%fecanary", "", "", "body-not-utf8"),
+        ("_cursor=canary", "", "", "cursor-invalid"),
+        ("_count=" + "9" * 70_000, "", "", "body-too-long"),
+        ('{"patient":"canary"}', "", "application/json", "media-type"),
+        ("patient=canary", "", "application/x-www-form-urlencoded; charset=latin1", "media-type"),
+        ("patient=" + "&a=b" * 15_000, "", "", "query-invalid"),
+    ],
+)
+def test_a_form_that_is_not_as_described_is_refused(
+    reception: Reception, form: str, path: str, media: str, expected: str
+) -> None:
+    answer = posted(reception, form, path, **({"Content_Type": media} if media else {}))
+
+    assert 400 <= answer.status_code < 500
+    assert code(answer) == expected
+    assert "canary" not in answer.text
+    assert "canary" not in reception.log.getvalue()
+    assert not [one for one in reception.bridge.store.entries() if one.type is Event.ACCESS_VIEWED]
+
+
+def test_a_form_is_not_read_from_somebody_who_may_not_ask(reception: Reception) -> None:
+    answer = reception.client.post(
+        "/fhir/AuditEvent/_search", content=b"x" * 100_000, headers=reception.as_(Role.INTEGRATOR)
+    )
+
+    assert (answer.status_code, code(answer)) == (403, "forbidden")
+
+
 @pytest.mark.parametrize("query", ["date=yesterday", "date=ne2026-01-01", "canary=1", "_count=0"])
 def test_a_search_that_is_not_as_described_is_refused(reception: Reception, query: str) -> None:
     answer = reception.get(f"/fhir/AuditEvent?{query}", reception.as_(Role.RECORDS_OFFICER))
