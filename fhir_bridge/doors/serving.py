@@ -125,11 +125,18 @@ def _service(
         knock=_nobody if worker is None else worker.knock,
         callers=Callers(bridge.store, _bearers(bridge, api), clock),
         rates=Rates(api.rate_per_minute, clock),
-        metrics=Metrics(bridge.store, allow_list, clock),
+        metrics=_metrics(bridge, worker, allow_list),
         clock=clock,
         peers=() if api.tls_certificate else api.trusted_proxy,
         ready=lambda: not bridge.store.stopped,
     )
+
+
+def _metrics(bridge: Bridge, worker: Worker | None, allow_list: AllowList) -> Metrics:
+    targets = [one.name for one in bridge.settings.webhooks]
+    if worker is None:
+        return Metrics(bridge.store, allow_list, targets=targets)
+    return Metrics(bridge.store, allow_list, targets=targets, deliveries=worker.deliveries)
 
 
 def _nobody() -> None:

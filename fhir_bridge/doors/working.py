@@ -12,7 +12,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from fhir_bridge.engine import Round
@@ -21,6 +21,7 @@ from fhir_bridge.logs import configure, mute_libraries
 
 if TYPE_CHECKING:
     from fhir_bridge.bridge import Bridge
+    from fhir_bridge.webhooks import Webhooks
 
 _WEBHOOK_SECONDS = 1.0
 _LOOK_SECONDS = 5.0
@@ -74,8 +75,15 @@ class Worker:
         self._broken = False
         self._tell_broken: Callable[[], None] = threading.Event().set
         watch = Round(name="store", seconds=_WATCH_SECONDS, act=self._watch)
-        self._engine = bridge.engine([*rounds_of(bridge), watch])
+        self._webhooks = _webhooks(bridge)
+        self.rounds = [*rounds_of(bridge, self._webhooks), watch]
+        """What it does again and again beside its transfers."""
+        self._engine = bridge.engine(self.rounds)
         self._started = False
+
+    def deliveries(self) -> Mapping[tuple[str, str], int]:
+        """Return how many requests to each webhook target ended how."""
+        return {} if self._webhooks is None else self._webhooks.deliveries
 
     def on_broken(self, tell: Callable[[], None]) -> None:
         """Have somebody told when the store takes no more: then nothing may run on."""
@@ -118,14 +126,19 @@ class Worker:
             self._tell_broken()
 
 
-def rounds_of(bridge: Bridge) -> list[Round]:
+def _webhooks(bridge: Bridge) -> Webhooks | None:
+    if not bridge.settings.webhooks:
+        return None
+    from fhir_bridge.webhooks import Webhooks
+
+    return Webhooks(bridge.settings.webhooks, bridge.store, bridge.clock)
+
+
+def rounds_of(bridge: Bridge, webhooks: Webhooks | None = None) -> list[Round]:
     """Return what a worker does beside its transfers, by the settings."""
     heartbeat = bridge.store.heartbeat
     rounds = [Round(name="heartbeat", seconds=_HEARTBEAT_SECONDS, act=heartbeat)]
-    if bridge.settings.webhooks:
-        from fhir_bridge.webhooks import Webhooks
-
-        webhooks = Webhooks(bridge.settings.webhooks, bridge.store, bridge.clock)
+    if webhooks is not None:
         rounds.append(Round(name="webhooks", seconds=_WEBHOOK_SECONDS, act=webhooks.deliver_due))
     if bridge.settings.watches:
         rounds.append(Round(name="watch", seconds=_LOOK_SECONDS, act=bridge.watch))

@@ -111,7 +111,7 @@ class Reception:
             knock=self.runner.knock,
             callers=Callers(store, self._bearers, clock),
             rates=Rates(self._per_minute, clock),
-            metrics=Metrics(store, allow_list, clock),
+            metrics=Metrics(store, allow_list),
             clock=clock,
         )
         self.allow_list = allow_list

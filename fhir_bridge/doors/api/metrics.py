@@ -1,19 +1,19 @@
 """
 Figures for Prometheus, with labels of which there are few.
 
-A label is an operation's name, a method, a class of status, a state or a
-problem's code: lists of ours, never anything that was sent.
+A label is an operation's name, a method, a class of status, a state, a
+problem's code or a webhook target's name in the settings: lists of ours, never
+anything that was sent.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
-from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from fhir_bridge.clock import Clock
 from fhir_bridge.logs import AllowList
 from fhir_bridge.store import Store
 from fhir_bridge.transfer import State
@@ -23,11 +23,35 @@ MEDIA = "text/plain; version=0.0.4; charset=utf-8"
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
 
 
+Deliveries = Callable[[], Mapping[tuple[str, str], int]]
+"""Requests to webhook targets, by target and ending, since the process began."""
+
+
+def _none() -> Mapping[tuple[str, str], int]:
+    """No worker runs in this process."""
+    return {}
+
+
 class Metrics:
     """What is counted, and what is looked up when it is asked for."""
 
-    def __init__(self, store: Store, allow_list: AllowList, clock: Clock) -> None:
-        """Start at nothing."""
+    def __init__(
+        self,
+        store: Store,
+        allow_list: AllowList,
+        *,
+        targets: Sequence[str] = (),
+        deliveries: Deliveries = _none,
+    ) -> None:
+        """
+        Start at nothing.
+
+        Args:
+            store: Holds what is looked up.
+            allow_list: Counts what it did not let through.
+            targets: Names of the webhook targets.
+            deliveries: What this process's worker counts.
+        """
         self.registry = CollectorRegistry()
         self._answers = Counter(
             "fhir_bridge_http_requests",
@@ -51,7 +75,8 @@ class Metrics:
         self._streams = Gauge(
             "fhir_bridge_http_streams", "Streams of events now open", registry=self.registry
         )
-        self.registry.register(_Looked(store, allow_list, clock))
+        self.registry.register(_Looked(store, allow_list))
+        self.registry.register(_Told(store, targets, deliveries))
 
     def answered(self, operation: str, status: int, seconds: float) -> None:
         """Count one answer."""
@@ -78,10 +103,9 @@ class Metrics:
 class _Looked(Collector):
     """Figures that stand in the store."""
 
-    def __init__(self, store: Store, allow_list: AllowList, clock: Clock) -> None:
+    def __init__(self, store: Store, allow_list: AllowList) -> None:
         self._store = store
         self._allow_list = allow_list
-        self._clock = clock
 
     def collect(self) -> Iterable[Metric]:
         """Look them up."""
@@ -104,6 +128,46 @@ class _Looked(Collector):
             "Members and events that a log line may not hold",
             value=self._allow_list.dropped,
         )
+
+    def describe(self) -> Iterable[Metric]:
+        """Name nothing ahead: the store is not asked before it must be."""
+        return []
+
+
+class _Told(Collector):
+    """How it stands with each webhook target."""
+
+    def __init__(self, store: Store, targets: Sequence[str], deliveries: Deliveries) -> None:
+        self._store = store
+        self._targets = targets
+        self._deliveries = deliveries
+
+    def collect(self) -> Iterable[Metric]:
+        """Look it up."""
+        requests = CounterMetricFamily(
+            "fhir_bridge_webhook_requests",
+            "Requests to a webhook target by how they ended, of this process's worker",
+            labels=("target", "ending"),
+        )
+        for (target, ending), number in sorted(self._deliveries().items()):
+            requests.add_metric((target, ending), number)
+        yield requests
+        counts = {target: self._store.outbox_of(target) for target in self._targets}
+        depth = GaugeMetricFamily(
+            "fhir_bridge_outbox_depth",
+            "Messages that wait for a webhook target",
+            labels=("target",),
+        )
+        dead = GaugeMetricFamily(
+            "fhir_bridge_outbox_dead",
+            "Messages that a webhook target did not take, put aside",
+            labels=("target",),
+        )
+        for target, count in counts.items():
+            depth.add_metric((target,), count.waiting)
+            dead.add_metric((target,), count.dead)
+        yield depth
+        yield dead
 
     def describe(self) -> Iterable[Metric]:
         """Name nothing ahead: the store is not asked before it must be."""
