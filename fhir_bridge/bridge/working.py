@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 import structlog
 
+from fhir_bridge import spans
 from fhir_bridge.audit import Act
 from fhir_bridge.bridge.quarantine import Quarantine
 from fhir_bridge.bridge.transfers import Transfers
@@ -29,6 +30,7 @@ from fhir_bridge.errors import (
     Throttled,
     Unreachable,
 )
+from fhir_bridge.journey.signing import trace_of
 from fhir_bridge.ledger import Event, event_id
 from fhir_bridge.logs import Log
 from fhir_bridge.store import Store, TransferRow
@@ -137,6 +139,13 @@ class Working(Transfers):
         return None if at_rest or row.run != int(run) else row
 
     def _carry_row(self, row: TransferRow) -> None:
+        trace = row.trace or trace_of(row.id, row.attempt)
+        with spans.begun(spans.Kind.TRANSFER, trace) as span:
+            span.say(fhir_bridge__transfer=row.id, fhir_bridge__attempt=row.attempt)
+            span.say(fhir_bridge__state=self._carried_row(row))
+
+    def _carried_row(self, row: TransferRow) -> str:
+        """Carry a transfer; return its state after that."""
         started = self._clock.monotonic()
         try:
             self.acting(row.actor or WORKER, trace=row.trace).carry(row.id)
@@ -149,6 +158,7 @@ class Working(Transfers):
         structlog.get_logger().info(
             Log.TURN_ENDED, transfer=row.id, state=str(state), seconds=seconds
         )
+        return str(state)
 
     def _note(self, row: TransferRow, error: BridgeError) -> None:
         """Write down what an error means for the transfer."""

@@ -13,7 +13,7 @@ import signal
 import socket
 import ssl
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
@@ -22,6 +22,7 @@ from typing import Any
 
 import uvicorn
 
+from fhir_bridge import spans
 from fhir_bridge.bridge import Bridge
 from fhir_bridge.doors.api.application import OPENAPI_PATH, application
 from fhir_bridge.doors.api.bearer import Bearers
@@ -34,6 +35,7 @@ from fhir_bridge.doors.api.service import Service
 from fhir_bridge.doors.working import Worker, work
 from fhir_bridge.errors import SettingsError
 from fhir_bridge.logs import AllowList, configure, mute_libraries
+from fhir_bridge.settings import environment
 
 _GRACE_SECONDS = 10
 
@@ -75,6 +77,7 @@ def serve(bridge: Bridge, api: ApiSettings, role: str, *, say: Callable[[str], N
         return work(bridge, say=say)
     allow_list = configure(sys.stderr)
     mute_libraries()
+    traced = spans.configure(environment())
     listener = _listener(api)
     worker = Worker(bridge) if role == "all" else None
     try:
@@ -88,12 +91,14 @@ def serve(bridge: Bridge, api: ApiSettings, role: str, *, say: Callable[[str], N
         # the worker has.
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: server.stop())
-        _say_start(bridge, api, role, listener, say)
+        said = [*_configured(bridge, api, role), (traced, "OpenTelemetry spans")]
+        _say_start(bridge, api, said, listener, say)
         server.run(sockets=[listener])
     finally:
         listener.close()
         if worker is not None:
             worker.stop(say)
+    spans.stop()
     say("Stopped.")
     return 0
 
@@ -189,14 +194,13 @@ def _config(serving: Service, api: ApiSettings) -> uvicorn.Config:
 def _say_start(
     bridge: Bridge,
     api: ApiSettings,
-    role: str,
+    said: Sequence[tuple[bool, str]],
     listener: socket.socket,
     say: Callable[[str], None],
 ) -> None:
     scheme = "https" if api.tls_certificate else "http"
     host = f"[{api.host}]" if ":" in api.host else api.host
     base = f"{scheme}://{host}:{listener.getsockname()[1]}"
-    said = list(_configured(bridge, api, role))
     have = ", ".join(text for there, text in said if there)
     lack = ", ".join(text for there, text in said if not there)
     say(

@@ -15,9 +15,11 @@ import threading
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from fhir_bridge import spans
 from fhir_bridge.engine import Round
 from fhir_bridge.errors import StoreUnavailable
 from fhir_bridge.logs import configure, mute_libraries
+from fhir_bridge.settings import environment
 
 if TYPE_CHECKING:
     from fhir_bridge.bridge import Bridge
@@ -48,6 +50,7 @@ def work(bridge: Bridge, *, say: Callable[[str], None]) -> int:
     """
     configure(sys.stderr)
     mute_libraries()
+    spans.configure(environment())
     stopping = threading.Event()
     worker = Worker(bridge)
     worker.on_broken(stopping.set)
@@ -62,6 +65,7 @@ def work(bridge: Bridge, *, say: Callable[[str], None]) -> int:
     )
     stopping.wait()
     worker.stop(say)
+    spans.stop()
     say("Stopped.")
     return 0
 

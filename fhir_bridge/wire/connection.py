@@ -20,6 +20,7 @@ from urllib.parse import quote, urlencode, urlsplit
 import requests
 import urllib3
 
+from fhir_bridge import spans
 from fhir_bridge.clock import Clock
 from fhir_bridge.errors import BridgeError, ForeignLink, Throttled
 from fhir_bridge.wire import links
@@ -176,9 +177,13 @@ class Wire:
         def once() -> Answer:
             nonlocal shown
             shown = self._credential.headers()
-            headers = {**wanted, **trace_headers(self.trace), **shown}
             limits = parts.get("read_seconds"), parts.get("bytes_max")
-            return self._once(method, url, packed, headers, *limits)
+            with spans.begun(spans.Kind.CALL, self.trace) as span:
+                span.say(http__request__method=method, fhir_bridge__side=self.side)
+                headers = {**wanted, **trace_headers(self.trace, span.id), **shown}
+                answer = self._once(method, url, packed, headers, *limits)
+                span.answered(answer.status)
+            return answer
 
         answer = self._with_retries(once, retry)
         if answer.status == 401 and self._credential.renew(shown):  # noqa: PLR2004 - RFC 9110 15.5.2

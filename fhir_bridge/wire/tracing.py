@@ -10,12 +10,13 @@ _TRACE = re.compile(r"(?!0{32})[0-9a-f]{32}\Z")
 _SPAN_BYTES = 8
 
 
-def trace_headers(trace: str) -> Mapping[str, str]:
+def trace_headers(trace: str, span: str = "") -> Mapping[str, str]:
     """
     Return the headers of one request.
 
     Args:
         trace: The trace's id; empty for a request of no transfer.
+        span: The request's own id, when it has one.
 
     Source:
         https://www.w3.org/TR/trace-context/#traceparent-header. Each request
@@ -25,7 +26,7 @@ def trace_headers(trace: str) -> Mapping[str, str]:
         return {}
     headers = {"X-Request-Id": trace}
     if _TRACE.match(trace):
-        headers["traceparent"] = f"00-{trace}-{_span()}-01"
+        headers["traceparent"] = f"00-{trace}-{span or _span()}-01"
     return headers
 
 

@@ -15,6 +15,7 @@ from fhir_bridge.doors.api.roles import Role
 from fhir_bridge.doors.arguments import ROLES
 from fhir_bridge.errors import BridgeError
 from fhir_bridge.logs import Log
+from fhir_bridge.spans import ATTRIBUTES
 from tests.house.checkout import ROOT
 from tests.simulators.reception import Reception
 
@@ -124,6 +125,12 @@ def test_every_route_and_answer_has_an_example(document: dict[str, Any]) -> None
 def test_every_event_of_the_log_is_a_plain_word() -> None:
     for event in Log:
         assert re.fullmatch(r"[a-z]+\.[a-z]+", event), event
+
+
+def test_every_attribute_of_a_span_is_in_readme() -> None:
+    said = SECTION.split("A span says ")[1].split(", and nothing else")[0]
+
+    assert re.findall(r"`([a-z_.]+)`", said) == sorted(ATTRIBUTES)
 
 
 def test_labels_of_figures_are_few(reception: Reception) -> None:

@@ -19,6 +19,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from fhir_bridge import spans
 from fhir_bridge.clock import Clock
 from fhir_bridge.doors.api.metrics import Metrics
 from fhir_bridge.doors.api.operations import FHIR_JSON
@@ -46,9 +47,18 @@ class Envelope:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        request_id, trace = _names(Headers(scope=scope))
+        request_id, trace, parent = _names(Headers(scope=scope))
         scope.setdefault("state", {})["trace"] = trace
-        answer = _Answer(send, request_id, trace)
+        with spans.begun(spans.Kind.REQUEST, trace, parent=parent) as span:
+            answer = _Answer(send, request_id, trace, span.id)
+            operation = await self._answered(scope, receive, answer)
+            span.say(http__request__method=scope["method"])
+            span.named(operation)
+            span.answered(answer.status)
+
+    async def _answered(self, scope: Scope, receive: Receive, answer: _Answer) -> str:
+        """Have one request answered; return the operation's name."""
+        trace = scope["state"]["trace"]
         begun = self._clock.monotonic()
         try:
             await self._app(scope, receive, answer.send)
@@ -69,16 +79,17 @@ class Envelope:
             seconds=round(seconds, 4),
             trace=trace,
         )
+        return operation
 
 
 class _Answer:
     """Watches what is sent, and adds what every answer has."""
 
-    def __init__(self, send: Send, request_id: str, trace: str) -> None:
+    def __init__(self, send: Send, request_id: str, trace: str, span: str) -> None:
         self._send = send
         self._headers = {
             "X-Request-Id": request_id,
-            "traceparent": f"00-{trace}-{secrets.token_hex(8)}-01",
+            "traceparent": f"00-{trace}-{span or secrets.token_hex(8)}-01",
             "Cache-Control": "no-store",
             "X-Content-Type-Options": "nosniff",
         }
@@ -106,15 +117,15 @@ class _Answer:
         await self.send({"type": "http.response.body", "body": body})
 
 
-def _names(headers: Headers) -> tuple[str, str]:
-    """Return what the request is called, and its trace."""
+def _names(headers: Headers) -> tuple[str, str, str]:
+    """Return what the request is called, its trace, and the caller's span."""
     said = headers.get("x-request-id", "")
     request_id = said if _ID.match(said) else ""
     parent = _TRACEPARENT.match(headers.get("traceparent", ""))
     if parent and set(parent[1]) != {"0"} and set(parent[2]) != {"0"}:
-        return request_id or parent[1], parent[1]
+        return request_id or parent[1], parent[1], parent[2]
     trace = request_id.replace("-", "").lower() or secrets.token_hex(16)
-    return request_id or trace, trace
+    return request_id or trace, trace, ""
 
 
 def _log_failure(error: Exception, trace: str) -> None:
