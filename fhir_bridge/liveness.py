@@ -21,6 +21,7 @@ from urllib.parse import quote
 
 from fhir_bridge.clock import Clock
 from fhir_bridge.errors import SettingsError, StoreUnavailable
+from fhir_bridge.store.postgresql import session_name
 
 MACHINE_SECONDS_MAX = 90.0
 """A machine that said nothing for so long has left the folder."""
@@ -32,6 +33,24 @@ _KEEPALIVE = {
     "tcp_keepalives_count": 3,
     "tcp_user_timeout": 11_000,
 }
+
+
+_WORKER = "worker"
+_CALLED = "select set_config('application_name', %s, false)"
+
+# A process is what stands behind the blank of its sessions' names. Sessions of others cannot
+# be ended, nor is it seen when they were last asked.
+_STALLED = """
+select array_agg(split_part(application_name, ' ', 2)) from pg_stat_activity
+where datname = current_database() and usename = current_user
+  and application_name like 'fhir-bridge-worker %%'
+  and extract(epoch from clock_timestamp() - state_change) > %s
+"""
+_EXPEL = """
+select count(pg_terminate_backend(pid)) from pg_stat_activity
+where datname = current_database() and usename = current_user and pid <> pg_backend_pid()
+  and application_name like 'fhir-bridge%%' and split_part(application_name, ' ', 2) = %s
+"""
 
 
 class Liveness(Protocol):
@@ -51,6 +70,12 @@ class Liveness(Protocol):
 
     def confirm(self) -> None:
         """Take this worker's lock again, where the server lost it with the connection."""
+
+    def stalled(self, seconds: float) -> set[str]:
+        """Return processes whose worker has not confirmed for so long, though it holds its lock."""
+
+    def expel(self, process: str) -> None:
+        """Take from a process all that it holds in the database."""
 
     def close(self) -> None:
         """Let every lock go."""
@@ -100,6 +125,13 @@ class FileLiveness:
     def confirm(self) -> None:
         """Find nothing to do: the kernel keeps the lock as long as the process lives."""
 
+    def stalled(self, seconds: float) -> set[str]:  # noqa: ARG002 - a lock says nothing of that
+        """Find none: whoever has stopped a process of this machine lets it go on, or ends it."""
+        return set()
+
+    def expel(self, process: str) -> None:
+        """Find nothing to do: the kernel takes a lock from no process that lives."""
+
     def close(self) -> None:
         """Let every lock go."""
         for name in list(self._held):
@@ -141,39 +173,58 @@ class PostgresqlLiveness:
         if not self.take(name):
             raise StoreUnavailable("another worker has this worker's name: start it again")
         self._mine = name
+        self._ask(_CALLED, session_name(_WORKER))
 
     def take(self, name: str) -> bool:
         """Take another's lock when its holder is gone."""
-        return bool(self._ask("select pg_try_advisory_lock(%s)", name))
+        return bool(self._ask("select pg_try_advisory_lock(%s)", _number(name)))
 
     def release(self, name: str) -> None:
         """Let a lock go that was taken."""
-        self._ask("select pg_advisory_unlock(%s)", name)
+        self._ask("select pg_advisory_unlock(%s)", _number(name))
 
     def confirm(self) -> None:
         """Take this worker's lock again, where the server lost it with the connection."""
         if self._mine is not None:
-            self._ask("select %s::bigint", self._mine)
+            self._ask("select %s::bigint", _number(self._mine))
+
+    def stalled(self, seconds: float) -> set[str]:
+        """
+        Return processes whose worker has not confirmed for so long, though it holds its lock.
+
+        The server knows when each session was last asked something.
+        """
+        return set(self._ask(_STALLED, seconds) or ())
+
+    def expel(self, process: str) -> None:
+        """
+        Take from a process all that it holds in the database.
+
+        When it goes on it finds its sessions ended, and nothing of what it had
+        in hand may be sent without asking anew.
+        """
+        self._ask(_EXPEL, process)
 
     def close(self) -> None:
         """Let every lock go."""
         self._connection.close()
 
-    def _ask(self, question: str, name: str) -> Any:
+    def _ask(self, question: str, value: float | str) -> Any:
         import psycopg
 
         with self._lock:
             try:
-                return self._answer(question, name)
+                return self._answer(question, value)
             except psycopg.OperationalError:
                 self._connection.close()
                 self._connection = self._connected()
                 if self._mine is not None:
-                    self._answer("select pg_advisory_lock(%s)", self._mine)
-                return self._answer(question, name)
+                    self._answer("select pg_advisory_lock(%s)", _number(self._mine))
+                    self._answer(_CALLED, session_name(_WORKER))
+                return self._answer(question, value)
 
-    def _answer(self, question: str, name: str) -> Any:
-        row = self._connection.execute(question, (_number(name),)).fetchone()
+    def _answer(self, question: str, value: float | str) -> Any:
+        row = self._connection.execute(question, (value,)).fetchone()
         return row[0] if row else None
 
     def _connected(self) -> Any:
@@ -181,7 +232,7 @@ class PostgresqlLiveness:
 
         try:
             connection = psycopg.connect(
-                self._url, autocommit=True, application_name="fhir-bridge-worker", connect_timeout=5
+                self._url, autocommit=True, application_name=session_name(), connect_timeout=5
             )
             for name, value in _KEEPALIVE.items():
                 connection.execute(f"set {name} = {value}".encode())

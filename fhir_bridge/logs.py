@@ -51,6 +51,7 @@ class Log(StrEnum):
     WORKER_STARTED = "worker.started"
     WORKER_STOPPED = "worker.stopped"
     WORKER_DIED = "worker.died"
+    WORKER_STALLED = "worker.stalled"
     TURN_ENDED = "turn.ended"
     TURN_FAULT = "turn.fault"
     ROUND_FAILED = "round.failed"

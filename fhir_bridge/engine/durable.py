@@ -104,6 +104,7 @@ class Engine:
         self._known: set[str] = set()
         self._suspects: set[str] = set()
         self._unstarted: dict[str, float] = {}
+        self._stalled: set[str] = set()
         self._told: set[str] = set()
         self._running: set[str] = set()
         self._lock = threading.Lock()
@@ -201,7 +202,7 @@ class Engine:
                 "enable_otlp": False,
                 "log_level": "CRITICAL",  # its lines could hold what ours may not
                 "max_executor_threads": self._limits.at_once + 4,
-                "db_engine_kwargs": {"hide_parameters": True},
+                "db_engine_kwargs": {"hide_parameters": True, **self._place.connecting},
             }
         )
 
@@ -286,6 +287,7 @@ class Engine:
             How many turns were taken back.
         """
         self._live.confirm()
+        self._expel_stalled()
         before, self._suspects, taken = self._suspects, set(), 0
         for worker in self._busy():
             if worker == self.name or not self._live.take(worker):
@@ -321,6 +323,19 @@ class Engine:
             DBOS.resume_workflow(name, queue_name=QUEUE)
             del self._unstarted[name]
         return len(lost)
+
+    def _expel_stalled(self) -> None:
+        """
+        Take the locks from who holds them and does nothing: stopped, or on a machine that is.
+
+        Its turns would keep their places at the destination for as long as it
+        sleeps. Found twice in a row, because after a server's own sleep
+        everybody is found once.
+        """
+        before, self._stalled = self._stalled, self._live.stalled(self._limits.stalled_seconds)
+        for process in sorted(before & self._stalled):
+            self._live.expel(process)
+            structlog.get_logger().warning(Log.WORKER_STALLED)
 
     def _busy(self) -> Iterable[str]:
         found = self._listed(status="PENDING")

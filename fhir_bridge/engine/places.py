@@ -9,10 +9,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from fhir_bridge.clock import Clock
 from fhir_bridge.errors import SettingsError, StoreUnavailable
 from fhir_bridge.liveness import FileLiveness, Liveness, OneMachine, PostgresqlLiveness
+from fhir_bridge.store.postgresql import session_name
 
 _MOUNTS = Path("/proc/self/mountinfo")
 _REMOTE = ("nfs", "cifs", "smb", "9p", "ceph", "gluster", "lustre", "afs", "beegfs", "fuse.sshfs")
@@ -38,6 +40,13 @@ class Place:
     def url(self) -> str:
         """Return the URL of the engine's database."""
         return self.database or f"sqlite:///{self.file}"
+
+    @property
+    def connecting(self) -> dict[str, Any]:
+        """Return how the engine connects: under this process's name, where sessions have one."""
+        if not self.database:
+            return {}
+        return {"connect_args": {"application_name": session_name()}}
 
     @property
     def file(self) -> Path:

@@ -50,5 +50,7 @@ class Limits:
     """Between two looks for dead workers; found dead twice, one is."""
     unstarted_seconds: float = 15.0
     """For which a turn may be this worker's and not run, before it is handed out again."""
+    stalled_seconds: float = 30.0
+    """A worker that does not even say that it lives for so long has lost what it holds."""
     kept_seconds: float = 86_400.0
     """How long the engine remembers a turn that is over."""

@@ -13,6 +13,8 @@ turns `synchronous_commit` on, and a server with `fsync` off is refused.
 
 from __future__ import annotations
 
+import os
+import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -45,7 +47,6 @@ _CONNECTING = {
     "keepalives_interval": 5,
     "keepalives_count": 3,
     "tcp_user_timeout": 30_000,
-    "application_name": "fhir-bridge",
 }
 
 _WEAK = {"off", "local"}
@@ -61,6 +62,21 @@ _REASONS = {
 
 _UNDEFINED_TABLE = "42P01"
 _AWAY = "PostgreSQL does not answer, or ended the connection"
+
+
+_NAME_BYTES_MAX = 63
+"""Of an application's name (PostgreSQL manual, NAMEDATALEN)."""
+
+
+def session_name(role: str = "") -> str:
+    """
+    Return what the sessions of this process are called; another process's are called otherwise.
+
+    Args:
+        role: Of the one session of a process that has it.
+    """
+    name = f"fhir-bridge{role and '-'}{role} {os.getpid()}@{socket.gethostname()}"
+    return name[:_NAME_BYTES_MAX]
 
 
 class PostgresqlDatabase(Database):
@@ -80,7 +96,8 @@ class PostgresqlDatabase(Database):
                 hold a password.
         """
         parsed = _parsed(url)
-        connecting: dict[str, Any] = {"connect_args": _CONNECTING, "hide_parameters": True}
+        arguments = _CONNECTING | {"application_name": session_name()}
+        connecting: dict[str, Any] = {"connect_args": arguments, "hide_parameters": True}
         reading = create_engine(parsed, pool_pre_ping=True, max_overflow=_READERS_MAX, **connecting)
         writing = create_engine(parsed, pool_size=1, **connecting)
         leasing = create_engine(parsed, poolclass=NullPool, **connecting)

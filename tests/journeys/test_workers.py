@@ -134,6 +134,32 @@ def test_a_worker_that_lost_its_lock_while_it_slept_doubles_nothing_when_it_wake
     until(lambda: "turn.ended" in sleeper.said(), "the sleeper's own end")
 
 
+@over_postgresql
+def test_a_worker_that_stays_stopped_holds_up_nobody_and_doubles_nothing_when_it_wakes(
+    stage: Stage, pair: Pair, tmp_path: Path
+) -> None:
+    """It has every place at the destination, and nobody tells it to go on."""
+    written = pair.settings("[engine]\nper_destination = 4\n")
+    with stage.crew(tmp_path / "crew", written, limits={"stalled_seconds": 2.0}) as crew:
+        pair.faults.at(lambda call: call.server == SECOND, Slow(0.2), times=None)
+        transfers = [crew.request(pair.order(f"p{number}")) for number in range(6)]
+        sleeper = crew.hire()
+        until(lambda: sum(crew.row(one).deaths for one in transfers) == 4, "every place taken")
+        until(lambda: pair.faults.calls > 40, "some work")
+        sleeper.tell(signal.SIGSTOP)
+        healthy = crew.hire()
+        pair.faults.clear()
+        while_it_slept = crew.wait_for(*transfers)
+        sleeper.tell(signal.SIGCONT)
+        later = crew.request(pair.order("later"))
+
+        assert set(while_it_slept) == {State.CLOSED}, crew.said()
+        assert "worker.stalled" in healthy.said()
+        ended_well(crew, pair, *transfers, later)
+        until(lambda: "turn.ended" in sleeper.said(), "the sleeper's own end")
+        assert sleeper.alive
+
+
 def test_a_transfer_that_kills_its_workers_rests_until_a_person_retries_it(
     crew: Crew, pair: Pair
 ) -> None:

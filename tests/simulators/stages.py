@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from tests.simulators.crew import DATABASE, Crew, Nest
 from tests.simulators.stores import create_database, drop_database
@@ -30,10 +31,11 @@ class Stage:
             bridge.engine().migrate()
         return cls(nest, crew.store, url)
 
-    def crew(self, folder: Path, servers: str) -> Crew:
+    def crew(self, folder: Path, servers: str, *, limits: dict[str, Any] | None = None) -> Crew:
         """A crew on a copy of it, for servers that the settings name."""
         url = create_database(self.url) if self.url else ""
-        return Crew(self.nest, folder, settings(url, servers), like=self.folder, url=url)
+        written = settings(url, servers)
+        return Crew(self.nest, folder, written, limits=limits, like=self.folder, url=url)
 
     def remove(self) -> None:
         """Remove its database."""
