@@ -22,7 +22,7 @@ from typing import Any
 
 import sqlalchemy as sa
 import structlog
-from dbos import DBOS, Serializer
+from dbos import DBOS, Serializer, _workflow_commands
 from dbos._migration import get_migration_versions, get_sqlite_migration_versions
 
 from fhir_bridge.clock import Clock
@@ -50,6 +50,10 @@ _GIVEN_UP = ["ERROR", "MAX_RECOVERY_ATTEMPTS_EXCEEDED"]
 _OVER = ["SUCCESS", "CANCELLED", *_GIVEN_UP]
 _RECOVERIES_MAX = 1000
 """Far beyond what the store allows, which counts for itself whose worker died."""
+
+# DBOS looks once a second for workflows that it is to delay or to end after a time; there are
+# none. It is a fifth of what an idle worker does, and there is no public setting.
+_workflow_commands._BACKGROUND_JOBS_INTERVAL_SEC = 5.0  # noqa: SLF001
 
 _LISTED_MAX = 1000
 _LOST_SECONDS, _PURGE_SECONDS, _MACHINE_SECONDS = 5.0, 3600.0, 20.0
@@ -200,6 +204,8 @@ class Engine:
                 "serializer": self._serializer,
                 "run_migrations": False,
                 "enable_otlp": False,
+                # Nobody waits for DBOS's events; by default it would wake 100 times a second.
+                "notification_coalesce_sec": 1.0,
                 "log_level": "CRITICAL",  # its lines could hold what ours may not
                 "max_executor_threads": self._limits.at_once + 4,
                 "db_engine_kwargs": {"hide_parameters": True, **self._place.connecting},

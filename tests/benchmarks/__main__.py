@@ -6,7 +6,9 @@ absolute time says more about the machine than about the bridge. FHIR_BRIDGE_HAP
 names two running HAPI servers, ``BASE,BASE``; without it only what needs no
 server is measured. FHIR_BRIDGE_POSTGRES names a server for the log's figures
 over PostgreSQL. FHIR_BRIDGE_FULL=1 adds 10,000 resources, once a side,
-and verifies an export of 1,000,000 entries instead of 100,000.
+verifies an export of 1,000,000 entries instead of 100,000, and drains 500
+queued transfers. Whether the service grows is measured by itself, for an hour:
+python -m tests.benchmarks.soak
 """
 
 from __future__ import annotations
@@ -28,7 +30,7 @@ import requests
 from fhir_bridge.bridge import Bridge
 from fhir_bridge.settings import Organisation, ServerSettings, Settings
 from fhir_bridge.transfer import Order, State
-from tests.benchmarks import appending, audit, cpu, floor, patients, triggering, verifying
+from tests.benchmarks import appending, audit, cpu, engine, floor, patients, triggering, verifying
 
 ROUNDS = 3
 
@@ -41,8 +43,9 @@ def main() -> None:
     appending.report()
     verifying.report()
     triggering.report()
-    _cold_start()
     servers = os.environ.get("FHIR_BRIDGE_HAPI", "")
+    engine.report(servers)
+    _cold_start()
     if not servers:
         print("No HAPI servers given (FHIR_BRIDGE_HAPI): transfers are not measured.")
         return
