@@ -16,6 +16,7 @@ from typing import Protocol
 from fhir_bridge.clock import Clock
 from fhir_bridge.errors import Throttled
 from fhir_bridge.liveness import FileLiveness, Liveness, PostgresqlLiveness
+from fhir_bridge.settings import process_name
 
 WAIT_SECONDS_MAX = 120.0
 """As long as one Retry-After is waited for; a transfer waits longer without holding anything."""
@@ -216,5 +217,5 @@ class Gates:
 
     def _opened(self) -> Liveness:
         if self._database:
-            return PostgresqlLiveness(self._database)
+            return PostgresqlLiveness(self._database, process_name())
         return FileLiveness(self._folder / "places", keeps_files=True)

@@ -21,7 +21,6 @@ from urllib.parse import quote
 
 from fhir_bridge.clock import Clock
 from fhir_bridge.errors import SettingsError, StoreUnavailable
-from fhir_bridge.store.postgresql import session_name
 
 MACHINE_SECONDS_MAX = 90.0
 """A machine that said nothing for so long has left the folder."""
@@ -35,7 +34,6 @@ _KEEPALIVE = {
 }
 
 
-_WORKER = "worker"
 _CALLED = "select set_config('application_name', %s, false)"
 
 # A process is what stands behind the blank of its sessions' names. Sessions of others cannot
@@ -152,18 +150,20 @@ class PostgresqlLiveness:
 
     certain = False
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, process: str) -> None:
         """
         Connect.
 
         Args:
             url: ``postgresql://…``.
+            process: What this process is called; its sessions end with that.
 
         Raises:
             StoreUnavailable: The server does not answer.
             SettingsError: A pooler stands between.
         """
         self._url = url
+        self._process = process
         self._lock = threading.RLock()
         self._mine: str | None = None
         self._connection = self._connected()
@@ -173,7 +173,7 @@ class PostgresqlLiveness:
         if not self.take(name):
             raise StoreUnavailable("another worker has this worker's name: start it again")
         self._mine = name
-        self._ask(_CALLED, session_name(_WORKER))
+        self._ask(_CALLED, f"fhir-bridge-worker {self._process}")
 
     def take(self, name: str) -> bool:
         """Take another's lock when its holder is gone."""
@@ -220,7 +220,7 @@ class PostgresqlLiveness:
                 self._connection = self._connected()
                 if self._mine is not None:
                     self._answer("select pg_advisory_lock(%s)", _number(self._mine))
-                    self._answer(_CALLED, session_name(_WORKER))
+                    self._answer(_CALLED, f"fhir-bridge-worker {self._process}")
                 return self._answer(question, value)
 
     def _answer(self, question: str, value: float | str) -> Any:
@@ -232,7 +232,10 @@ class PostgresqlLiveness:
 
         try:
             connection = psycopg.connect(
-                self._url, autocommit=True, application_name=session_name(), connect_timeout=5
+                self._url,
+                autocommit=True,
+                application_name=f"fhir-bridge {self._process}",
+                connect_timeout=5,
             )
             for name, value in _KEEPALIVE.items():
                 connection.execute(f"set {name} = {value}".encode())

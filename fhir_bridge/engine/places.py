@@ -14,7 +14,7 @@ from typing import Any
 from fhir_bridge.clock import Clock
 from fhir_bridge.errors import SettingsError, StoreUnavailable
 from fhir_bridge.liveness import FileLiveness, Liveness, OneMachine, PostgresqlLiveness
-from fhir_bridge.store.postgresql import session_name
+from fhir_bridge.settings import process_name
 
 _MOUNTS = Path("/proc/self/mountinfo")
 _REMOTE = ("nfs", "cifs", "smb", "9p", "ceph", "gluster", "lustre", "afs", "beegfs", "fuse.sshfs")
@@ -46,7 +46,7 @@ class Place:
         """Return how the engine connects: under this process's name, where sessions have one."""
         if not self.database:
             return {}
-        return {"connect_args": {"application_name": session_name()}}
+        return {"connect_args": {"application_name": f"fhir-bridge {process_name()}"}}
 
     @property
     def file(self) -> Path:
@@ -112,7 +112,7 @@ class Place:
     def liveness(self) -> Liveness:
         """Return the locks by which workers know of each other."""
         if self.database:
-            return PostgresqlLiveness(self.database)
+            return PostgresqlLiveness(self.database, process_name())
         return FileLiveness(self.folder / "workers")
 
     def machine(self, clock: Clock) -> OneMachine | None:

@@ -22,7 +22,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from fhir_bridge.errors import SettingsError
 from fhir_bridge.settings.addresses import is_loopback, trusted
 from fhir_bridge.settings.credentials import CredentialSettings, Secret, credential
-from fhir_bridge.settings.keeping import LOG_ORIGIN, read_database, read_log
+from fhir_bridge.settings.keeping import LOG_ORIGIN, process_name, read_database, read_log
 from fhir_bridge.settings.tables import paths, positive, refuse_unknown, table
 from fhir_bridge.settings.watching import WatchSettings, watches
 from fhir_bridge.settings.webhooks import WebhookSettings, webhooks
@@ -50,6 +50,7 @@ __all__ = [
     "environment",
     "load",
     "organisation",
+    "process_name",
     "read_server",
 ]
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +16,15 @@ from fhir_bridge.settings.tables import refuse_unknown, table
 LOG_ORIGIN = "fhir-bridge.localhost"
 """Names a log that is begun without ``log.origin``."""
 _UNIX = "unix:"
+
+
+_PROCESS_CHARACTERS_MAX = 40
+"""PostgreSQL keeps 63 bytes of the name of a session."""
+
+
+def process_name() -> str:
+    """Return what this process is called where others see it; no other one is called so."""
+    return f"{os.getpid()}@{socket.gethostname()}"[:_PROCESS_CHARACTERS_MAX]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

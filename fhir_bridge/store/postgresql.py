@@ -13,8 +13,6 @@ turns `synchronous_commit` on, and a server with `fsync` off is refused.
 
 from __future__ import annotations
 
-import os
-import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -24,6 +22,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 
 from fhir_bridge.clock import Clock
 from fhir_bridge.errors import Busy, SettingsError, StoreUnavailable
+from fhir_bridge.settings import process_name
 from fhir_bridge.store.database import Database, Lease
 from fhir_bridge.store.prepared import Ready, execute
 
@@ -64,21 +63,6 @@ _UNDEFINED_TABLE = "42P01"
 _AWAY = "PostgreSQL does not answer, or ended the connection"
 
 
-_NAME_BYTES_MAX = 63
-"""Of an application's name (PostgreSQL manual, NAMEDATALEN)."""
-
-
-def session_name(role: str = "") -> str:
-    """
-    Return what the sessions of this process are called; another process's are called otherwise.
-
-    Args:
-        role: Of the one session of a process that has it.
-    """
-    name = f"fhir-bridge{role and '-'}{role} {os.getpid()}@{socket.gethostname()}"
-    return name[:_NAME_BYTES_MAX]
-
-
 class PostgresqlDatabase(Database):
     """A database on a PostgreSQL server."""
 
@@ -96,7 +80,7 @@ class PostgresqlDatabase(Database):
                 hold a password.
         """
         parsed = _parsed(url)
-        arguments = _CONNECTING | {"application_name": session_name()}
+        arguments = _CONNECTING | {"application_name": f"fhir-bridge {process_name()}"}
         connecting: dict[str, Any] = {"connect_args": arguments, "hide_parameters": True}
         reading = create_engine(parsed, pool_pre_ping=True, max_overflow=_READERS_MAX, **connecting)
         writing = create_engine(parsed, pool_size=1, **connecting)

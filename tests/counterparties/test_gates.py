@@ -137,7 +137,11 @@ def test_no_more_requests_at_once_than_the_settings_allow_and_a_dead_ones_place_
 def test_the_place_of_a_process_that_died_is_free_again(place: Place, stores: list[Store]) -> None:
     waiting = Waiting(really=True)
     gates, opened = gate(stores[0], place, waiting, concurrency=1)
-    other = PostgresqlLiveness(place.url) if place.url else FileLiveness(place.folder / "places")
+    other = (
+        PostgresqlLiveness(place.url, "other")
+        if place.url
+        else FileLiveness(place.folder / "places")
+    )
     assert other.take("second.0")
     threading.Timer(0.2, other.close).start()  # as the kernel or the server does for the dead
 
