@@ -180,7 +180,7 @@ class Engine:
         rounds = [
             Round(name="sweep", seconds=self._limits.poll_seconds, act=self.sweep),
             Round(name="reap", seconds=self._limits.reap_seconds, act=self.reap),
-            Round(name="unstarted", seconds=self._limits.reap_seconds, act=self.hand_back),
+            Round(name="unstarted", seconds=_LOST_SECONDS, act=self.hand_back),
             Round(name="lost", seconds=_LOST_SECONDS, act=self.tell_lost),
             Round(name="purge", seconds=_PURGE_SECONDS, act=self.purge),
         ]
