@@ -150,14 +150,13 @@ def test_a_worker_that_stays_stopped_holds_up_nobody_and_doubles_nothing_when_it
         healthy = crew.hire()
         pair.faults.clear()
         while_it_slept = crew.wait_for(*transfers)
-        sleeper.tell(signal.SIGCONT)
-        later = crew.request(pair.order("later"))
-
         assert set(while_it_slept) == {State.CLOSED}, crew.said()
         assert "worker.stalled" in healthy.said()
-        ended_well(crew, pair, *transfers, later)
-        until(lambda: "turn.ended" in sleeper.said(), "the sleeper's own end")
-        assert sleeper.alive
+
+        sleeper.tell(signal.SIGCONT)
+        healthy.end()
+        only_the_woken_is_left = crew.request(pair.order("later"))
+        ended_well(crew, pair, *transfers, only_the_woken_is_left)
 
 
 def test_a_transfer_that_kills_its_workers_rests_until_a_person_retries_it(
