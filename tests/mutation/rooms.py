@@ -30,7 +30,7 @@ TESTS: dict[str, list[str]] = {
     "fhir_bridge.ledger.reading": [f"{_RULES}reading.py"],
     "fhir_bridge.ledger.receipt": [f"{_RULES}receipt.py"],
     "fhir_bridge.ledger.tiles": [f"{_RULES}tiles.py"],
-    "fhir_bridge.exports.archive": [f"{_EXPORTS}_hostile.py", f"{_EXPORTS}_receipts.py"],
+    "fhir_bridge.exports.archive": [f"{_OF_EXPORTS}archive.py", f"{_EXPORTS}_hostile.py"],
     "fhir_bridge.exports.checkpoints": [f"{_OF_EXPORTS}trust.py"],
     "fhir_bridge.exports.chunks": [f"{_OF_EXPORTS}chunks.py"],
     "fhir_bridge.exports.joining": [f"{_OF_EXPORTS}joining.py"],
