@@ -288,6 +288,10 @@ def test_the_same_act_has_the_same_event_id_and_another_act_another() -> None:
     assert event_id(TRANSFER, "deliver.3", 1, "intent") in ids
 
 
+def test_an_act_is_the_first_try_of_no_phase_unless_it_says_more() -> None:
+    assert event_id(TRANSFER, "deliver") == event_id(TRANSFER, "deliver", 1, "")
+
+
 def test_times_are_utc_with_milliseconds() -> None:
     local = timezone(timedelta(hours=1))
     moment = datetime(2026, 11, 22, 7, 0, 10, 101_999, local)
