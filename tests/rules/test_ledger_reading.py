@@ -215,5 +215,23 @@ def test_whatever_byte_stands_anywhere_in_an_entry_both_judge_it_alike(which: in
 _BYTES = [bytes([one]) for one in b'09aZz"\\{},:.-+=/ \n\0\x7f\xc3\xff']
 
 
+def test_a_letter_that_is_no_hexadecimal_digit_is_refused_among_others() -> None:
+    leaf = ordinary(6)
+    for before in (b'"subject":"hmac-sha256:', b'"trace":"', b'"commitment":"'):
+        at = leaf.index(before) + len(before)
+        with pytest.raises(AlteredEntry):
+            read_columns([ordinary(5), leaf[:at] + b"X" + leaf[at + 1 :]])
+
+
+def test_sixty_four_consents_are_read_and_one_more_is_refused() -> None:
+    entry = decode_entry(ordinary(6))
+    most = encode_entry(msgspec.structs.replace(entry, consent=entry.consent * 64))
+    more = encode_entry(msgspec.structs.replace(entry, consent=entry.consent * 65))
+
+    assert read_columns([most]).idx == [6]
+    with pytest.raises(AlteredEntry):
+        read_columns([more])
+
+
 def test_the_log_of_the_tests_is_one() -> None:
     assert {decode_entry(leaf).log for leaf in LEAVES} == {LOG}
