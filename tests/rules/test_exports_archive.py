@@ -137,3 +137,26 @@ def test_a_member_of_a_zip_file_is_read_up_to_its_bound(tmp_path: Path) -> None:
     assert archive.read("seven", 7) == b"1234567"
     assert raised(lambda: archive.read("seven", 6)) == Reason.TOO_LARGE
     assert raised(lambda: archive.read("nothing", 6)) == Reason.FILE_MISSING
+
+
+def test_a_link_is_refused_where_the_names_are_read(tmp_path: Path) -> None:
+    (tmp_path / "seven").touch()
+    (tmp_path / "link").symlink_to("seven")
+
+    assert raised(lambda: list(open_archive(tmp_path).names())) == Reason.NOT_A_FILE
+
+
+def test_what_was_opened_is_closed(tmp_path: Path) -> None:
+    (tmp_path / "seven").write_bytes(b"1234567")
+    before = len(list(Path("/dev/fd").iterdir()))
+    for _ in range(5):
+        read_plain(tmp_path / "seven", 7)
+
+    assert len(list(Path("/dev/fd").iterdir())) == before
+
+
+def test_why_a_file_cannot_be_read_is_said_in_the_systems_word(tmp_path: Path) -> None:
+    with pytest.raises(Found) as caught:
+        open_archive(tmp_path).read("n" * 300, 7)
+
+    assert caught.value.details == {"what": "n" * 300, "detail": "ENAMETOOLONG"}
