@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import signal
-import threading
 from collections.abc import Callable
 
 from fhir_bridge import stories
+from fhir_bridge.doors.stopping import Stopping
 from fhir_bridge.sandbox import Sandbox
 
 
@@ -26,9 +25,8 @@ def sandbox(name: str, port: int, *, show: Callable[[str], None]) -> int:
         SettingsError: There is no such story, or a port is taken.
     """
     story = stories.load(name)
-    stopping = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stopping.set())
+    stopping = Stopping()
+    stopping.listen()
     with (
         Sandbox(name=story.custodian.name, port=port) as first,
         Sandbox(name=story.recipient.name, port=port + 1 if port else 0) as second,

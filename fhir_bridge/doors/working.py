@@ -9,13 +9,13 @@ one, goes on with it.
 from __future__ import annotations
 
 import os
-import signal
 import sys
 import threading
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from fhir_bridge import spans
+from fhir_bridge.doors.stopping import Stopping
 from fhir_bridge.engine import Round
 from fhir_bridge.errors import StoreUnavailable
 from fhir_bridge.logs import configure, mute_libraries
@@ -51,12 +51,11 @@ def work(bridge: Bridge, *, say: Callable[[str], None]) -> int:
     configure(sys.stderr)
     mute_libraries()
     spans.configure(environment())
-    stopping = threading.Event()
+    stopping = Stopping()
     worker = Worker(bridge)
-    worker.on_broken(stopping.set)
+    worker.on_broken(stopping.stop)
     worker.start()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stopping.set())
+    stopping.listen()
     settings = bridge.settings
     where = "PostgreSQL" if settings.database else str(settings.store)
     say(

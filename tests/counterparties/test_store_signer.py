@@ -24,7 +24,7 @@ from fhir_bridge.store.batch import Batch
 from fhir_bridge.store.folder import Folder
 from fhir_bridge.store.keyring import Keyring
 from fhir_bridge.store.signer_process import SignerProcess
-from tests.simulators.stores import ORIGIN, Place
+from tests.simulators.stores import ORIGIN, OVER_BOTH, Place
 from tests.simulators.ticking import Ticking
 
 TRANSFER = "5f0c9a3e-3f0b-4c55-9d57-5ad6f4f2d0c1"
@@ -135,12 +135,11 @@ def test_a_signer_that_is_away_stops_the_bridge_until_it_is_back(
     assert store.verify().entries == 4
 
 
+@pytest.mark.parametrize("place", OVER_BOTH[:1], indirect=True)  # of a database it is the same
 def test_a_log_set_back_whole_is_not_signed_on(
     store: Store, place: Place, signing: Signing, ticking: Ticking, tmp_path: Path
 ) -> None:
     """An older copy of everything that the bridge has, keys and all: right in itself."""
-    if place.product == "postgresql":
-        pytest.skip("a copy of the whole database is the same")
     store.close()
     shutil.copytree(place.folder, tmp_path / "older")
     with opened(place, signing, ticking) as now:
