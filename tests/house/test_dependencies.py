@@ -22,6 +22,7 @@ def _asked_for() -> set[str]:
     """Names that `.[test]` installs, with everything that they need."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     extras = project["optional-dependencies"]
+    installed = {_normal(one.name) for one in metadata.distributions()}
     waiting = [*project["dependencies"], *extras["test"]]
     found: set[str] = set()
     while waiting:
@@ -33,10 +34,8 @@ def _asked_for() -> set[str]:
             waiting += [one for extra in extras if f"[{extra}]" in wanted for one in extras[extra]]
         elif name not in found:
             found.add(name)
-            try:
-                needed = metadata.requires(name) or []
-            except metadata.PackageNotFoundError:
-                continue  # for another system, or left out here
+            # What is not installed is for another system.
+            needed = (metadata.requires(name) or []) if name in installed else []
             waiting += [one for one in needed if "extra ==" not in one]
     return found
 
