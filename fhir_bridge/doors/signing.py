@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import argparse
 import base64
-import signal
 import socket
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
 from fhir_bridge.clock import Clock
+from fhir_bridge.doors.stopping import Stopping
 from fhir_bridge.errors import SettingsError
 from fhir_bridge.settings import Secret, environment
 from fhir_bridge.store.folder import Folder
@@ -37,14 +38,24 @@ def serve(arguments: argparse.Namespace, show: Callable[[str], None]) -> int:
     )
     with alone, _listening(arguments.socket) as listening:
         process = SignerProcess(folder, keys, take_up=arguments.take_up)
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda *_: listening.shutdown(socket.SHUT_RDWR))
         public = base64.b64encode(process.public).decode()
+        stopping = Stopping()
+        stopping.listen()
+        threading.Thread(target=_sign, args=(process, listening, stopping), daemon=True).start()
         show(f"Signing at {arguments.socket} with key {public}. Stop with SIGTERM.")
-        process.serve(listening)
+        stopping.wait()
+        listening.shutdown(socket.SHUT_RDWR)
     arguments.socket.unlink(missing_ok=True)
     show("Stopped.")
     return 0
+
+
+def _sign(process: SignerProcess, listening: socket.socket, stopping: Stopping) -> None:
+    """Sign until nobody can ask any more; the command ends with it."""
+    try:
+        process.serve(listening)
+    finally:
+        stopping.stop()
 
 
 def _listening(path: Path) -> socket.socket:

@@ -45,7 +45,7 @@ class Listener:
         except (OSError, OverflowError) as error:
             raise SettingsError(
                 f"port {port} cannot be listened on: is it taken by another program?"
-                " name another one with --port"
+                " name another one"
             ) from error
         self._server.respond = respond
         self._server.date = date
